@@ -1,0 +1,40 @@
+//! # libctoffload: connection tracking for C switches
+//!
+//! A connection tracker answers one question for every packet: *which conversation does this belong
+//! to, and is it a legal next step of it?* This crate answers it for batches of packets that a C
+//! datapath hands over, keeps the conversations in a table that any number of threads share, and
+//! tells offload providers (a SmartNIC, an XDP program, a flow cache) about their lives.
+//!
+//! A packet's walk, top to bottom:
+//!
+//! ```text
+//!  1  ffi      pointers checked, panics stopped
+//!  2  engine   the batch: one pass per stage, so that the cache misses of 32 packets overlap
+//!  3  packet   bytes -> facts
+//!  4  tuple    facts -> canonical key -> keyed hash; prefetch the bucket
+//!  5  table    bucket line -> candidate; prefetch the record; lock it and compare
+//!  6  track    state + facts -> next state, verdict, timeout class (pure functions)
+//!  7  nat, alg rewrite headers and helper messages
+//!  8  engine   verdict written back to the packet
+//!  9  offload  what providers are told
+//! ```
+//!
+//! A module may name only modules of a lower rank (a test checks it):
+//!
+//! | rank | modules |
+//! |---|---|
+//! | 8 | `ffi` |
+//! | 7 | `engine` |
+//! | 6 | `offload`, `alg` |
+//! | 5 | `nat` |
+//! | 4 | `table`, `policy` |
+//! | 3 | `track` |
+//! | 2 | `tuple` |
+//! | 1 | `packet` |
+//! | 0 | `sync`, `clock`, `error`, `reason` |
+
+pub mod clock;
+pub mod error;
+pub mod packet;
+pub mod reason;
+pub mod tuple;

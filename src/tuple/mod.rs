@@ -1,0 +1,306 @@
+//! The name of a connection: its tuple as a packet carries it, and the canonical key of both
+//! directions together.
+//!
+//! A [`Tuple`] has a direction: source and destination as in one packet. A [`Key`] has none: the two
+//! endpoints are put in order, so both directions of a connection give the same key and, without
+//! NAT, one index entry is enough. The packet's own direction is then one bit, [`Side`]: did the
+//! *low* endpoint of the key send it?
+//!
+//! Endpoints are ordered by address, then port. ICMP queries are ordered by role instead: the
+//! endpoint that asks is always the low one. So an echo request and its reply share a key, while the
+//! two hosts pinging each other with the same identifier do not.
+
+use crate::packet::{Facts, Family, Transport, proto};
+
+pub mod hash;
+
+/// A conntrack zone.
+pub type Zone = u16;
+
+/// ICMP queries that open a connection, and how type and role relate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum QueryKind {
+    /// Not an ICMP query.
+    #[default]
+    None = 0,
+    /// Echo: 8 and 0; ICMPv6 128 and 129.
+    Echo = 1,
+    /// Timestamp: 13 and 14.
+    Timestamp = 2,
+    /// Information: 15 and 16.
+    Info = 3,
+    /// Address mask: 17 and 18 (profile `kernel` only).
+    Mask = 4,
+}
+
+impl QueryKind {
+    /// The query kind of an ICMP type, and whether the type is the question.
+    #[must_use]
+    pub const fn of(family: Family, icmp_type: u8) -> Option<(QueryKind, bool)> {
+        Some(match (family, icmp_type) {
+            (Family::V4, 8) | (Family::V6, 128) => (QueryKind::Echo, true),
+            (Family::V4, 0) | (Family::V6, 129) => (QueryKind::Echo, false),
+            (Family::V4, 13) => (QueryKind::Timestamp, true),
+            (Family::V4, 14) => (QueryKind::Timestamp, false),
+            (Family::V4, 15) => (QueryKind::Info, true),
+            (Family::V4, 16) => (QueryKind::Info, false),
+            (Family::V4, 17) => (QueryKind::Mask, true),
+            (Family::V4, 18) => (QueryKind::Mask, false),
+            _ => return None,
+        })
+    }
+
+    /// The ICMP type of the question (`true`) or of the answer.
+    #[must_use]
+    pub const fn icmp_type(self, family: Family, question: bool) -> u8 {
+        match (self, family, question) {
+            (QueryKind::None, ..) => 0,
+            (_, Family::V6, true) => 128,
+            (_, Family::V6, false) => 129,
+            (QueryKind::Echo, _, true) => 8,
+            (QueryKind::Echo, _, false) => 0,
+            (QueryKind::Timestamp, _, true) => 13,
+            (QueryKind::Timestamp, _, false) => 14,
+            (QueryKind::Info, _, true) => 15,
+            (QueryKind::Info, _, false) => 16,
+            (QueryKind::Mask, _, true) => 17,
+            (QueryKind::Mask, _, false) => 18,
+        }
+    }
+
+    const fn from_bits(bits: u8) -> QueryKind {
+        match bits {
+            1 => QueryKind::Echo,
+            2 => QueryKind::Timestamp,
+            3 => QueryKind::Info,
+            4 => QueryKind::Mask,
+            _ => QueryKind::None,
+        }
+    }
+}
+
+/// Which way a packet travels, seen from its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Direction {
+    /// As the first packet.
+    Original = 0,
+    /// Back to its sender.
+    Reply = 1,
+}
+
+impl Direction {
+    /// The other one.
+    #[must_use]
+    pub const fn opposite(self) -> Direction {
+        match self {
+            Direction::Original => Direction::Reply,
+            Direction::Reply => Direction::Original,
+        }
+    }
+}
+
+/// Which endpoint of a [`Key`] sent a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Side {
+    /// The low endpoint.
+    Low = 0,
+    /// The high endpoint.
+    High = 1,
+}
+
+/// Source and destination as one packet carries them.
+///
+/// For ICMP queries both ports hold the identifier, and `question` says which role the source has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuple {
+    /// Source address; an IPv4 address stands in the low 32 bits.
+    pub src: u128,
+    /// Destination address.
+    pub dst: u128,
+    /// Source port or ICMP identifier; zero for protocols without ports.
+    pub sport: u16,
+    /// Destination port or ICMP identifier.
+    pub dport: u16,
+    /// Zone.
+    pub zone: Zone,
+    /// IP protocol.
+    pub proto: u8,
+    /// Address family.
+    pub family: Family,
+    /// ICMP query kind.
+    pub query: QueryKind,
+    /// The source asks (ICMP queries only; otherwise true).
+    pub question: bool,
+}
+
+impl Tuple {
+    /// The tuple of a packet. For an ICMP error this is the quoted packet's tuple *reversed*: the
+    /// error travels back to the sender of what it quotes. `None` when a quoted query is of a type
+    /// that is not tracked.
+    #[must_use]
+    #[inline]
+    pub fn of(facts: &Facts, zone: Zone) -> Option<Tuple> {
+        let mut tuple = Tuple {
+            src: facts.src,
+            dst: facts.dst,
+            sport: 0,
+            dport: 0,
+            zone,
+            proto: facts.proto,
+            family: facts.family,
+            query: QueryKind::None,
+            question: true,
+        };
+        match facts.transport {
+            Transport::Tcp(ref tcp) => {
+                tuple.sport = tcp.sport;
+                tuple.dport = tcp.dport;
+            }
+            Transport::Udp(sport, dport) | Transport::Sctp(sport, dport, _) => {
+                tuple.sport = sport;
+                tuple.dport = dport;
+            }
+            Transport::Query(query) => {
+                let (kind, question) = QueryKind::of(facts.family, query.kind)?;
+                tuple.sport = query.id;
+                tuple.dport = query.id;
+                tuple.query = kind;
+                tuple.question = question;
+            }
+            Transport::Error(ref inner) => {
+                tuple.src = inner.src;
+                tuple.dst = inner.dst;
+                tuple.proto = inner.proto;
+                tuple.sport = inner.sport;
+                tuple.dport = inner.dport;
+                if inner.proto == proto::ICMP || inner.proto == proto::ICMPV6 {
+                    let (kind, question) = QueryKind::of(facts.family, inner.icmp_kind)?;
+                    tuple.query = kind;
+                    tuple.question = question;
+                }
+                return Some(tuple.reversed());
+            }
+            Transport::Other => {}
+        }
+        Some(tuple)
+    }
+
+    /// The tuple of the packets that answer this one.
+    #[must_use]
+    #[inline]
+    pub const fn reversed(&self) -> Tuple {
+        Tuple {
+            src: self.dst,
+            dst: self.src,
+            sport: self.dport,
+            dport: self.sport,
+            question: match self.query {
+                QueryKind::None => true,
+                _ => !self.question,
+            },
+            ..*self
+        }
+    }
+
+    /// The canonical key, and which of its endpoints is this tuple's source.
+    #[must_use]
+    #[inline]
+    pub fn key(&self) -> (Key, Side) {
+        let source_is_low = if self.query == QueryKind::None {
+            (self.src, self.sport) <= (self.dst, self.dport)
+        } else {
+            self.question
+        };
+        let (low, high, low_port, high_port) = if source_is_low {
+            (self.src, self.dst, self.sport, self.dport)
+        } else {
+            (self.dst, self.src, self.dport, self.sport)
+        };
+        let tail = u64::from(low_port)
+            | u64::from(high_port) << 16
+            | u64::from(self.zone) << 32
+            | u64::from(self.proto) << 48
+            | u64::from(self.family as u8 | (self.query as u8) << 1) << 56;
+        let address = match self.family {
+            Family::V4 => [(low as u64) & 0xffff_ffff | (high as u64) << 32, 0, 0, 0],
+            Family::V6 => [low as u64, (low >> 64) as u64, high as u64, (high >> 64) as u64],
+        };
+        (Key { address, tail }, if source_is_low { Side::Low } else { Side::High })
+    }
+
+    /// The ICMP type that a packet with this tuple has; zero for other protocols.
+    #[must_use]
+    pub const fn icmp_type(&self) -> u8 {
+        self.query.icmp_type(self.family, self.question)
+    }
+}
+
+/// The canonical key of a connection: both endpoints in order, zone, protocol, family.
+///
+/// Five words, of which IPv4 uses two: `address[0]` holds both addresses and `tail` the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// IPv4: low address in bits 0-31, high address in bits 32-63 of the first word, the others
+    /// zero. IPv6: low address in the first two words, high address in the last two.
+    pub address: [u64; 4],
+    /// Low port (bits 0-15), high port (16-31), zone (32-47), protocol (48-55), family (56) and
+    /// query kind (57-59).
+    pub tail: u64,
+}
+
+impl Key {
+    /// Address family.
+    #[must_use]
+    #[inline]
+    pub const fn family(&self) -> Family {
+        if self.tail >> 56 & 1 == 0 { Family::V4 } else { Family::V6 }
+    }
+
+    /// Zone.
+    #[must_use]
+    #[inline]
+    pub const fn zone(&self) -> Zone {
+        (self.tail >> 32) as u16
+    }
+
+    /// IP protocol.
+    #[must_use]
+    #[inline]
+    pub const fn proto(&self) -> u8 {
+        (self.tail >> 48) as u8
+    }
+
+    /// The tuple of a packet that endpoint `side` sends.
+    #[must_use]
+    pub fn tuple(&self, side: Side) -> Tuple {
+        let family = self.family();
+        let (low, high) = match family {
+            Family::V4 => (
+                u128::from(self.address[0] as u32),
+                u128::from((self.address[0] >> 32) as u32),
+            ),
+            Family::V6 => (
+                u128::from(self.address[0]) | u128::from(self.address[1]) << 64,
+                u128::from(self.address[2]) | u128::from(self.address[3]) << 64,
+            ),
+        };
+        let tuple = Tuple {
+            src: low,
+            dst: high,
+            sport: self.tail as u16,
+            dport: (self.tail >> 16) as u16,
+            zone: self.zone(),
+            proto: self.proto(),
+            family,
+            query: QueryKind::from_bits((self.tail >> 57) as u8 & 7),
+            question: true,
+        };
+        match side {
+            Side::Low => tuple,
+            Side::High => tuple.reversed(),
+        }
+    }
+}
