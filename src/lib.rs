@@ -34,6 +34,7 @@
 //! | 0 | `sync`, `clock`, `error`, `reason` |
 
 pub mod clock;
+pub mod engine;
 pub mod error;
 pub mod packet;
 pub mod reason;

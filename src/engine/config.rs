@@ -1,0 +1,89 @@
+//! How an instance is made: its size, its profile, what it keeps.
+
+use crate::error::Error;
+
+/// Whose behaviour an instance reproduces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Profile {
+    /// Open vSwitch's userspace datapath, without its defects and races.
+    #[default]
+    Ovs = 0,
+    /// Linux nf_conntrack with its default sysctls.
+    Kernel = 1,
+    /// As `Kernel`, with no mid-stream pickup, RFC 5961 resets, no liberal modes.
+    Strict = 2,
+}
+
+/// Default limit of connections (that of Open vSwitch).
+pub const DEFAULT_MAX_CONNECTIONS: u32 = 3_000_000;
+
+/// Settings of an instance that are fixed at its creation.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Whose behaviour.
+    pub profile: Profile,
+    /// Limit of connections; may be changed later.
+    pub max_connections: u32,
+    /// Room made ready at once, in connections; zero for a small start that grows.
+    pub initial_connections: u32,
+    /// Secret of the hash; `None` draws one from the operating system. Tests give one.
+    pub seed: Option<[u64; 8]>,
+    /// Count packets and bytes of each connection from the start; may be changed later.
+    pub accounting: bool,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            profile: Profile::Ovs,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            initial_connections: 0,
+            seed: None,
+            accounting: false,
+        }
+    }
+}
+
+/// Settings of an instance that may change while packets flow. Read once per batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switches {
+    /// TCP sequence numbers are checked (OVS `ct-enable-tcp-seq-chk`). Off: liberal everywhere.
+    pub tcp_sequence_check: bool,
+    /// A TCP connection may be picked up in mid-stream (nf_conntrack_tcp_loose).
+    pub tcp_loose: bool,
+    /// Only a RST that hits the expected sequence number exactly closes (RFC 5961, section 3.2).
+    pub strict_reset: bool,
+    /// Checksums of unknown status are verified (nf_conntrack_checksum).
+    pub verify_checksums: bool,
+    /// Packets and bytes are counted per connection (nf_conntrack_acct).
+    pub accounting: bool,
+}
+
+impl Profile {
+    /// The switches with which an instance of this profile begins.
+    #[must_use]
+    pub const fn switches(self) -> Switches {
+        Switches {
+            tcp_sequence_check: true,
+            tcp_loose: !matches!(self, Profile::Strict),
+            strict_reset: !matches!(self, Profile::Ovs),
+            verify_checksums: true,
+            accounting: false,
+        }
+    }
+}
+
+impl Config {
+    /// Refuses what cannot be.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the setting named.
+    pub fn check(&self) -> Result<(), Error> {
+        const MOST: u32 = 1 << 30;
+        if self.max_connections > MOST || self.initial_connections > MOST {
+            return Err(Error::invalid(format!("at most {MOST} connections")));
+        }
+        Ok(())
+    }
+}

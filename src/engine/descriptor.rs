@@ -1,0 +1,168 @@
+//! How the engine sees a packet of the datapath: bytes, hints, and the metadata that travels along.
+//!
+//! The engine is generic over [`Descriptor`], so the C boundary hands over its own array of packet
+//! descriptors without copying them, and a Rust user (the replay command, tests, fuzzers) uses
+//! [`Frame`].
+
+use crate::packet::Hints;
+use crate::tuple::{Tuple, Zone};
+
+/// Connection state bits of a packet. The values are those of Open vSwitch's `CS_*` constants.
+pub mod state {
+    /// The connection is new: no packet was seen in the reply direction.
+    pub const NEW: u8 = 0x01;
+    /// The packet belongs to an established connection.
+    pub const EST: u8 = 0x02;
+    /// The packet is related to another connection.
+    pub const REL: u8 = 0x04;
+    /// The packet travels in the reply direction.
+    pub const RPL: u8 = 0x08;
+    /// The packet could not be tracked.
+    pub const INV: u8 = 0x10;
+    /// The packet went through the tracker.
+    pub const TRK: u8 = 0x20;
+    /// The source of this packet was translated.
+    pub const SNAT: u8 = 0x40;
+    /// The destination of this packet was translated.
+    pub const DNAT: u8 = 0x80;
+}
+
+/// The name of one life of one record: generation in the high, record number in the low 32 bits.
+///
+/// Zero names nothing. An id is never reused while anybody could still hold it, so an old one is
+/// recognised and harmless.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    /// No connection.
+    pub const NONE: ConnectionId = ConnectionId(0);
+}
+
+/// The connection metadata of a packet, in and out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// The connection that an earlier pass through the tracker found (recirculation), or none.
+    pub connection: ConnectionId,
+    /// State bits, see [`state`]; zero for a packet that was not tracked yet.
+    pub state: u8,
+    /// Why the packet is invalid or was not stored (out).
+    pub reason: crate::reason::Reason,
+    /// The cached connection was found in the reply direction (kept for the datapath, as `reply`).
+    pub reply: bool,
+    /// The cached connection was found by an ICMP error.
+    pub icmp_related: bool,
+    /// Zone in which the packet was tracked last.
+    pub zone: Zone,
+    /// Connection mark.
+    pub mark: u32,
+    /// Connection label.
+    pub label: u128,
+}
+
+/// A packet of the datapath.
+pub trait Descriptor {
+    /// The contiguous bytes, from the first byte of the frame (or of the IP header).
+    fn bytes(&self) -> &[u8];
+    /// The same bytes, to be rewritten.
+    fn bytes_mut(&mut self) -> &mut [u8];
+    /// What the caller knows already.
+    fn hints(&self) -> Hints;
+    /// Input port.
+    fn in_port(&self) -> u32;
+    /// Metadata as it came in.
+    fn metadata(&self) -> Metadata;
+    /// The verdict.
+    fn set_metadata(&mut self, metadata: &Metadata);
+    /// The original tuple that came with the packet from an earlier pass, if any.
+    fn original(&self) -> Option<Tuple>;
+    /// Tells the original tuple of the packet's connection (or of the packet, without one); `None`
+    /// clears it. Called once per packet when [`Descriptor::wants_original`].
+    fn set_original(&mut self, tuple: Option<&Tuple>);
+    /// The caller wants [`Descriptor::set_original`].
+    fn wants_original(&self) -> bool;
+    /// Tells that headers were rewritten, and which checksums the device must now complete.
+    fn set_modified(&mut self, modified: Modified);
+    /// Asks for the packet's first bytes to be brought into the cache.
+    fn prefetch(&self);
+}
+
+/// What the engine changed in a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Modified {
+    /// Source address or port.
+    pub source: bool,
+    /// Destination address or port.
+    pub destination: bool,
+    /// Payload (a helper's message).
+    pub payload: bool,
+    /// The transport checksum was left to be completed at transmission.
+    pub l4_partial: bool,
+    /// Bytes by which the packet grew or shrank.
+    pub length_delta: i32,
+}
+
+/// A packet in memory, for users in Rust.
+#[derive(Clone, Debug, Default)]
+pub struct Frame {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// What is known about them.
+    pub hints: Hints,
+    /// Input port.
+    pub in_port: u32,
+    /// Metadata, in and out.
+    pub metadata: Metadata,
+    /// Original tuple, in and out.
+    pub original: Option<Tuple>,
+    /// What the engine changed.
+    pub modified: Modified,
+}
+
+impl Frame {
+    /// A frame that begins with an Ethernet header.
+    #[must_use]
+    pub fn ethernet(bytes: Vec<u8>) -> Frame {
+        Frame { bytes, ..Frame::default() }
+    }
+
+    /// A packet that begins with its IP header.
+    #[must_use]
+    pub fn ip(bytes: Vec<u8>) -> Frame {
+        Frame { bytes, hints: Hints { l3: Some(0), ..Hints::default() }, ..Frame::default() }
+    }
+}
+
+impl Descriptor for Frame {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+    fn hints(&self) -> Hints {
+        self.hints
+    }
+    fn in_port(&self) -> u32 {
+        self.in_port
+    }
+    fn metadata(&self) -> Metadata {
+        self.metadata
+    }
+    fn set_metadata(&mut self, metadata: &Metadata) {
+        self.metadata = *metadata;
+    }
+    fn original(&self) -> Option<Tuple> {
+        self.original
+    }
+    fn set_original(&mut self, tuple: Option<&Tuple>) {
+        self.original = tuple.copied();
+    }
+    fn wants_original(&self) -> bool {
+        true
+    }
+    fn set_modified(&mut self, modified: Modified) {
+        self.modified = modified;
+    }
+    fn prefetch(&self) {}
+}
