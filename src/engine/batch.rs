@@ -49,6 +49,10 @@ struct Slot {
 }
 
 /// What stage 1 made of a packet.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack, 32 at a time; a box would allocate"
+)]
 enum Prepared {
     /// To be looked up.
     Look(Slot),
@@ -392,10 +396,11 @@ impl<'e> Batch<'e> {
 
     /// 6 and 7: no connection has the packet's tuple.
     fn unfound<P: Descriptor>(&mut self, packet: &P, slot: &Slot, before: u8) -> Judged<'e> {
-        if before & (state::SNAT | state::DNAT) != 0 && self.action.nat.is_none() {
-            if let Some((guard, direction)) = self.find_original(packet, slot) {
-                return self.known(packet, &slot.facts, before, guard, direction);
-            }
+        if before & (state::SNAT | state::DNAT) != 0
+            && self.action.nat.is_none()
+            && let Some((guard, direction)) = self.find_original(packet, slot)
+        {
+            return self.known(packet, &slot.facts, before, guard, direction);
         }
         if let Transport::Error(_) = slot.facts.transport {
             self.tally.add(Counter::Invalid, 1);
