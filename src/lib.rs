@@ -38,4 +38,5 @@ pub mod engine;
 pub mod error;
 pub mod packet;
 pub mod reason;
+pub mod track;
 pub mod tuple;

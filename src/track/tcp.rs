@@ -1,0 +1,382 @@
+//! TCP of the Open vSwitch machine: one state per side and a sequence window, as pf has it.
+//!
+//! The window is Guido van Rooij's ("Real stateful TCP packet filtering in IP Filter"): each side has
+//! the highest sequence number it sent (`low`), the highest it may send (`high`: acknowledged plus
+//! window) and its largest window. A segment must end below `high` and begin no more than one of the
+//! receiver's windows before `low`, and must acknowledge about what the other side sent.
+//!
+//! Of the states' names a side only takes CLOSED, SYN_SENT, ESTABLISHED, CLOSING, FIN_WAIT_2 and
+//! TIME_WAIT, and their order carries meaning.
+//!
+//! Both sides are packed into three words: `low` and `high` of a side in one word each, the rest of
+//! both in the third. A packet unpacks, decides and packs; nothing is written when it is invalid.
+//!
+//! One defect of the original is mended: when the answering SYN brings no scale, the opener's window
+//! (already divided by its scale) is multiplied back, which may overflow 16 bits by the rounding. The
+//! field of a SYN is never more than 65,535, so the product is held there.
+
+use super::timeout::Class;
+use super::{Opened, Options, Outcome, Step, TcpNames, at_or_after, illegal_flags, protocol_flags};
+use crate::packet::{Tcp, tcp_flags};
+use crate::reason::Reason;
+use crate::tuple::Direction;
+use tcp_flags::{ACK, FIN, RST, SYN};
+
+const CLOSED: u8 = 0;
+const SYN_SENT: u8 = 2;
+const ESTABLISHED: u8 = 4;
+const CLOSING: u8 = 7;
+const FIN_WAIT_2: u8 = 9;
+const TIME_WAIT: u8 = 10;
+
+/// How listings call the states, by number.
+const NAMES: [&str; 16] = [
+    "CLOSED",
+    "LISTEN",
+    "SYN_SENT",
+    "SYN_RECV",
+    "ESTABLISHED",
+    "CLOSE_WAIT",
+    "FIN_WAIT_1",
+    "CLOSING",
+    "LAST_ACK",
+    "FIN_WAIT_2",
+    "TIME_WAIT",
+    "CLOSED",
+    "CLOSED",
+    "CLOSED",
+    "CLOSED",
+    "CLOSED",
+];
+
+const SCALE_KNOWN: u8 = 0x20;
+const SCALE_UNKNOWN: u8 = 0x10;
+const SCALE_BITS: u8 = 0x0f;
+const SCALE_MAX: u8 = 14;
+
+/// How far an acknowledgement may be off, and how far awkward packets may be outside the window.
+const MAX_ACK_WINDOW: u32 = 0xffff + 1500;
+
+/// One side of the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// Highest sequence number sent.
+    pub(super) low: u32,
+    /// Highest sequence number allowed.
+    pub(super) high: u32,
+    /// Largest window announced, unscaled.
+    pub(super) window: u16,
+    /// Window scale: four bits and what is known of it.
+    pub(super) scale: u8,
+    /// State.
+    pub(super) state: u8,
+}
+
+impl Peer {
+    #[inline]
+    const fn unpack(numbers: u64, rest: u32) -> Peer {
+        Peer {
+            low: numbers as u32,
+            high: (numbers >> 32) as u32,
+            window: rest as u16,
+            scale: (rest >> 16) as u8 & 0x3f,
+            state: (rest >> 24) as u8 & 0x0f,
+        }
+    }
+
+    #[inline]
+    const fn pack(self) -> (u64, u32) {
+        (
+            self.low as u64 | (self.high as u64) << 32,
+            self.window as u32 | (self.scale as u32) << 16 | (self.state as u32) << 24,
+        )
+    }
+
+    /// What every accepted segment does to its sender's side.
+    #[inline]
+    fn sent(&mut self, window: u16, end: u32) {
+        self.window = self.window.max(window);
+        if at_or_after(end, self.low) {
+            self.low = end;
+        }
+    }
+
+    /// The window of what this side may send slides with the other's acknowledgement.
+    #[inline]
+    fn allow(&mut self, ack: u32, window: u32) {
+        if at_or_after(ack.wrapping_add(window), self.high) {
+            self.high = ack.wrapping_add(window.max(1));
+        }
+    }
+}
+
+#[inline]
+pub(super) const fn unpack(words: &[u64; 3]) -> [Peer; 2] {
+    [
+        Peer::unpack(words[0], words[2] as u32),
+        Peer::unpack(words[1], (words[2] >> 32) as u32),
+    ]
+}
+
+#[inline]
+pub(super) const fn pack(peers: &[Peer; 2]) -> [u64; 3] {
+    let (first, first_rest) = peers[0].pack();
+    let (second, second_rest) = peers[1].pack();
+    [
+        first,
+        second,
+        first_rest as u64 | (second_rest as u64) << 32,
+    ]
+}
+
+/// The scale of a SYN: known, or zero without the option.
+const fn scale_of(tcp: &Tcp) -> u8 {
+    match tcp.wscale {
+        Some(scale) if scale > SCALE_MAX => SCALE_MAX | SCALE_KNOWN,
+        Some(scale) => scale | SCALE_KNOWN,
+        None => 0,
+    }
+}
+
+/// The first sequence number after the segment.
+#[inline]
+const fn end_of(tcp: &Tcp) -> u32 {
+    let phantom = (tcp.flags & SYN != 0) as u32 + (tcp.flags & FIN != 0) as u32;
+    tcp.seq.wrapping_add(tcp.payload).wrapping_add(phantom)
+}
+
+pub(super) fn open(tcp: &Tcp) -> Result<Opened, Reason> {
+    if illegal_flags(tcp.flags) {
+        return Err(Reason::TcpFlags);
+    }
+    if tcp.flags & (SYN | ACK) == SYN | ACK {
+        return Err(Reason::TcpSynAckFirst);
+    }
+    let (scale, other_scale) = if tcp.flags & SYN != 0 {
+        (scale_of(tcp), 0)
+    } else {
+        (SCALE_UNKNOWN, SCALE_UNKNOWN)
+    };
+    let source = Peer {
+        low: tcp.seq,
+        high: end_of(tcp).wrapping_add(1),
+        window: tcp.window.max(1).div_ceil(1 << (scale & SCALE_BITS)),
+        scale,
+        state: SYN_SENT,
+    };
+    let target = Peer {
+        low: 0,
+        high: 1,
+        window: 1,
+        scale: other_scale,
+        state: CLOSED,
+    };
+    Ok(Opened::new(pack(&[source, target]), Class::TcpFirstPacket))
+}
+
+#[inline]
+pub(super) fn advance(
+    words: &mut [u64; 3],
+    tcp: &Tcp,
+    direction: Direction,
+    options: &Options,
+) -> Step {
+    if illegal_flags(tcp.flags) {
+        return Step::invalid(Reason::TcpFlags);
+    }
+    let mut peers = unpack(words);
+    let [original, reply] = &mut peers;
+    let (source, target) = match direction {
+        Direction::Original => (original, reply),
+        Direction::Reply => (reply, original),
+    };
+    if tcp.flags & (SYN | ACK) == SYN {
+        if source.state >= FIN_WAIT_2 && target.state >= FIN_WAIT_2 {
+            return Step::quiet(Outcome::New);
+        }
+        if source.state <= SYN_SENT {
+            // A retransmitted SYN keeps the numbers of the first, whatever it carries.
+            source.state = SYN_SENT;
+            *words = pack(&peers);
+            return Step::new(Outcome::ValidNew, Class::TcpFirstPacket);
+        }
+    }
+    let step = follow(source, target, tcp, options);
+    if !matches!(step.outcome, Outcome::Invalid(_)) {
+        *words = pack(&peers);
+    }
+    step
+}
+
+#[inline]
+fn follow(source: &mut Peer, target: &mut Peer, tcp: &Tcp, options: &Options) -> Step {
+    let mut window = tcp.window;
+    let (mut source_shift, mut target_shift) = shifts(source, target, tcp.flags);
+    let end = end_of(tcp);
+    let mut check_ack = true;
+    if source.state < SYN_SENT {
+        if tcp.flags & SYN != 0 && target.scale & SCALE_KNOWN != 0 {
+            source.scale = scale_of(tcp);
+            if source.scale & SCALE_KNOWN != 0 {
+                source_shift = source.scale & SCALE_BITS;
+                target_shift = target.scale & SCALE_BITS;
+                window = window.div_ceil(1 << source_shift);
+            } else {
+                let whole = u32::from(target.window) << (target.scale & SCALE_BITS);
+                target.window = u16::try_from(whole).unwrap_or(u16::MAX);
+                target.scale = 0;
+            }
+        }
+        source.low = tcp.seq;
+        source.state = SYN_SENT;
+        let allowed = end.wrapping_add((u32::from(target.window) << target_shift).max(1));
+        if source.high == 1 || at_or_after(allowed, source.high) {
+            source.high = allowed;
+            check_ack = false;
+        }
+        source.window = source.window.max(window);
+    }
+    // No ACK, or a RST of a stack that leaves the field empty: nothing to check.
+    let ack = if tcp.flags & ACK == 0 || (tcp.flags & RST != 0 && tcp.ack == 0) {
+        target.low
+    } else {
+        tcp.ack
+    };
+    // A segment without data is where its sender is.
+    let (seq, end) = if tcp.seq == end {
+        (source.low, source.low)
+    } else {
+        (tcp.seq, end)
+    };
+    let skew = if check_ack {
+        target.low.wrapping_sub(ack) as i32
+    } else {
+        0
+    };
+    let allowed = u32::from(window) << source_shift;
+    let refusal = refusal(
+        source,
+        target,
+        tcp,
+        [seq, end],
+        skew,
+        [source_shift, target_shift],
+    );
+    if refusal == Reason::None || options.lenient() {
+        source.sent(window, end);
+        target.allow(ack, allowed);
+        if tcp.flags & FIN != 0 {
+            source.state = source.state.max(CLOSING);
+        }
+        if tcp.flags & ACK != 0 {
+            target.state = match target.state {
+                SYN_SENT => ESTABLISHED,
+                CLOSING => FIN_WAIT_2,
+                state => state,
+            };
+        }
+        if tcp.flags & RST != 0 {
+            source.state = TIME_WAIT;
+            target.state = TIME_WAIT;
+        }
+        let mut step = Step::new(Outcome::Valid, class_of(source.state, target.state));
+        step.bypassed = refusal != Reason::None;
+        return step;
+    }
+    // SYNs that cross, streams picked up in the middle and what stacks send after the close. No
+    // refresh: a flood of such packets must not keep the connection.
+    if (target.state < SYN_SENT || target.state >= FIN_WAIT_2 || source.state >= FIN_WAIT_2)
+        && at_or_after(source.high.wrapping_add(MAX_ACK_WINDOW), end)
+        && at_or_after(seq, source.low.wrapping_sub(MAX_ACK_WINDOW))
+    {
+        source.sent(window, end);
+        target.allow(ack, allowed);
+        if tcp.flags & FIN != 0 {
+            source.state = source.state.max(CLOSING);
+        }
+        if tcp.flags & RST != 0 {
+            source.state = TIME_WAIT;
+            target.state = TIME_WAIT;
+        }
+        return Step::quiet(Outcome::Valid);
+    }
+    Step::invalid(refusal)
+}
+
+/// The scales that apply to a segment: none for a SYN or when only one side has one, the largest
+/// possible when the connection was picked up in mid-stream.
+#[inline]
+const fn shifts(source: &Peer, target: &Peer, flags: u8) -> (u8, u8) {
+    let both = source.scale & target.scale;
+    if flags & SYN != 0 {
+        (0, 0)
+    } else if both & SCALE_KNOWN != 0 {
+        (source.scale & SCALE_BITS, target.scale & SCALE_BITS)
+    } else if both & SCALE_UNKNOWN != 0 {
+        (SCALE_MAX, SCALE_MAX)
+    } else {
+        (0, 0)
+    }
+}
+
+/// The part of the window that a segment misses.
+#[inline]
+fn refusal(
+    source: &Peer,
+    target: &Peer,
+    tcp: &Tcp,
+    [seq, end]: [u32; 2],
+    skew: i32,
+    [source_shift, target_shift]: [u8; 2],
+) -> Reason {
+    let back = u32::from(target.window) << target_shift;
+    if !at_or_after(source.high, end) {
+        Reason::TcpAboveWindow
+    } else if !at_or_after(seq, source.low.wrapping_sub(back)) {
+        Reason::TcpBelowWindow
+    } else if skew < -(MAX_ACK_WINDOW as i32) {
+        Reason::TcpAckAboveData
+    } else if skew > (MAX_ACK_WINDOW << source_shift) as i32 {
+        Reason::TcpAckTooOld
+    } else if tcp.flags & RST != 0 && tcp.seq.wrapping_sub(source.low).wrapping_add(1) > 2 {
+        Reason::TcpResetSequence
+    } else {
+        Reason::None
+    }
+}
+
+#[inline]
+const fn class_of(a: u8, b: u8) -> Class {
+    let (least, most) = if a < b { (a, b) } else { (b, a) };
+    if least >= FIN_WAIT_2 {
+        Class::TcpClosed
+    } else if least >= CLOSING {
+        Class::TcpFinWait
+    } else if least < ESTABLISHED {
+        Class::TcpOpening
+    } else if most >= CLOSING {
+        Class::TcpClosing
+    } else {
+        Class::TcpEstablished
+    }
+}
+
+/// Both sides' states, and the later one with FIN_WAIT_2 shown as TIME_WAIT.
+pub(super) fn listing(words: &[u64; 3]) -> TcpNames {
+    let peers = unpack(words);
+    let combined = match peers[0].state.max(peers[1].state) {
+        FIN_WAIT_2 => TIME_WAIT,
+        state => state,
+    };
+    let flag = |peer: Peer, bit: u8, flag: u8| if peer.scale & bit != 0 { flag } else { 0 };
+    TcpNames {
+        sides: peers.map(|peer| NAMES[usize::from(peer.state & 0x0f)]),
+        combined: NAMES[usize::from(combined & 0x0f)],
+        window_scale: peers
+            .map(|peer| (peer.scale & SCALE_KNOWN != 0).then_some(peer.scale & SCALE_BITS)),
+        flags: peers.map(|peer| {
+            flag(peer, SCALE_KNOWN, protocol_flags::WINDOW_SCALE)
+                | flag(peer, SCALE_UNKNOWN, protocol_flags::BE_LIBERAL)
+        }),
+    }
+}
