@@ -21,6 +21,7 @@ mod other;
 mod sctp;
 mod tcp;
 mod tcp_kernel;
+mod tcp_table;
 mod tcp_window;
 mod udp;
 

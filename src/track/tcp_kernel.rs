@@ -1,7 +1,7 @@
 //! TCP of the kernel machine: one state for the connection, as Linux nf_conntrack keeps it.
 //!
-//! A segment has a [`Kind`], and a table by direction, kind and state names the next state. The rest
-//! of this file is what the table cannot say: segments that are let through because the two ends may
+//! A segment has a [`Kind`], and the table of [`super::tcp_table`] names the next state. The rest, in
+//! this file, is what the table cannot say: segments that are let through because the two ends may
 //! know better than we do (*ignored*: a SYN on an open connection, an answer to it), resets, which
 //! must prove that they come from the other end (RFC 5961), connections that begin anew, and waits
 //! that are cut short. Windows are checked in [`super::tcp_window`].
@@ -13,13 +13,13 @@
 use super::protocol_flags::{
     BE_LIBERAL, CLOSE_INIT, DATA_UNACKNOWLEDGED, MAXACK_SET, SACK_PERM, WINDOW_SCALE,
 };
+use super::tcp_table::{Kind, Next, State, next};
 use super::tcp_window::{self, Peer, Verdict, end_of};
 use super::timeout::Class;
 use super::{Opened, Options, Outcome, Step, TcpNames, at_or_after, illegal_flags};
-use crate::packet::{Tcp, tcp_flags};
+use crate::packet::Tcp;
 use crate::reason::Reason;
 use crate::tuple::Direction;
-use tcp_flags::{ACK, FIN, RST, SYN};
 
 /// Repetitions of one segment after which the connection waits for less.
 const MAX_REPEATS: u8 = 3;
@@ -28,161 +28,6 @@ const MAX_REPEATS: u8 = 3;
 const CHALLENGE: u8 = 1 << 6;
 /// Both ends sent a SYN.
 const SIMULTANEOUS: u8 = 1 << 7;
-
-/// The state of the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub(super) enum State {
-    None = 0,
-    SynSent = 1,
-    SynRecv = 2,
-    Established = 3,
-    FinWait = 4,
-    CloseWait = 5,
-    LastAck = 6,
-    TimeWait = 7,
-    Close = 8,
-    SynSent2 = 9,
-}
-
-impl State {
-    const fn from_bits(bits: u64) -> State {
-        match bits & 15 {
-            1 => State::SynSent,
-            2 => State::SynRecv,
-            3 => State::Established,
-            4 => State::FinWait,
-            5 => State::CloseWait,
-            6 => State::LastAck,
-            7 => State::TimeWait,
-            8 => State::Close,
-            9 => State::SynSent2,
-            _ => State::None,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            State::None => "NONE",
-            State::SynSent => "SYN_SENT",
-            State::SynRecv => "SYN_RECV",
-            State::Established => "ESTABLISHED",
-            State::FinWait => "FIN_WAIT",
-            State::CloseWait => "CLOSE_WAIT",
-            State::LastAck => "LAST_ACK",
-            State::TimeWait => "TIME_WAIT",
-            State::Close => "CLOSE",
-            State::SynSent2 => "SYN_SENT2",
-        }
-    }
-
-    const fn class(self) -> Class {
-        match self {
-            State::None | State::SynSent => Class::KernelTcpSynSent,
-            State::SynRecv => Class::KernelTcpSynRecv,
-            State::Established => Class::KernelTcpEstablished,
-            State::FinWait => Class::KernelTcpFinWait,
-            State::CloseWait => Class::KernelTcpCloseWait,
-            State::LastAck => Class::KernelTcpLastAck,
-            State::TimeWait => Class::KernelTcpTimeWait,
-            State::Close => Class::KernelTcpClose,
-            State::SynSent2 => Class::KernelTcpSynSent2,
-        }
-    }
-
-    const fn is_closing(self) -> bool {
-        matches!(
-            self,
-            State::FinWait | State::CloseWait | State::LastAck | State::TimeWait | State::Close
-        )
-    }
-}
-
-/// What a segment is by its flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Kind {
-    Syn = 0,
-    SynAck = 1,
-    Fin = 2,
-    Ack = 3,
-    Rst = 4,
-    None = 5,
-}
-
-impl Kind {
-    const fn of(flags: u8) -> Kind {
-        if flags & RST != 0 {
-            Kind::Rst
-        } else if flags & SYN != 0 {
-            if flags & ACK != 0 {
-                Kind::SynAck
-            } else {
-                Kind::Syn
-            }
-        } else if flags & FIN != 0 {
-            Kind::Fin
-        } else if flags & ACK != 0 {
-            Kind::Ack
-        } else {
-            Kind::None
-        }
-    }
-
-    const fn from_bits(bits: u64) -> Kind {
-        match bits & 7 {
-            0 => Kind::Syn,
-            1 => Kind::SynAck,
-            2 => Kind::Fin,
-            3 => Kind::Ack,
-            4 => Kind::Rst,
-            _ => Kind::None,
-        }
-    }
-}
-
-/// What the table says.
-#[derive(Clone, Copy)]
-enum Next {
-    To(State),
-    Ignore,
-    Invalid,
-}
-
-/// The table: direction, kind, state -> next state.
-const fn next(direction: Direction, kind: Kind, state: State) -> Next {
-    use Next::{Ignore, Invalid, To};
-    use State as S;
-    let original = matches!(direction, Direction::Original);
-    match (kind, state) {
-        (Kind::None, _) => Invalid,
-        // Only the originator opens, and only it may open again; the other side's SYN crosses it.
-        (Kind::Syn, S::None | S::TimeWait | S::Close) if original => To(S::SynSent),
-        (Kind::Syn, S::SynSent) if original => To(S::SynSent),
-        (Kind::Syn, S::SynSent | S::SynSent2) => To(S::SynSent2),
-        (Kind::Syn, _) if original => Ignore,
-        (Kind::Syn, _) => Invalid,
-        (Kind::SynAck, S::None) => Invalid,
-        (Kind::SynAck, S::SynSent) if original => Invalid,
-        (Kind::SynAck, S::SynSent | S::SynSent2) => To(S::SynRecv),
-        (Kind::SynAck, _) => Ignore,
-        (Kind::Fin, S::None | S::SynSent | S::SynSent2) => Invalid,
-        (Kind::Fin, S::SynRecv | S::Established) => To(S::FinWait),
-        (Kind::Fin, S::FinWait | S::CloseWait | S::LastAck) => To(S::LastAck),
-        (Kind::Ack, S::None) if original => To(S::Established),
-        (Kind::Ack, S::None) => Invalid,
-        (Kind::Ack, S::SynSent | S::SynSent2) if original => Invalid,
-        (Kind::Ack, S::SynSent | S::SynSent2) => Ignore,
-        (Kind::Ack, S::SynRecv) if !original => To(S::SynRecv),
-        (Kind::Ack, S::SynRecv | S::Established) => To(S::Established),
-        (Kind::Ack, S::FinWait | S::CloseWait) => To(S::CloseWait),
-        (Kind::Ack, S::LastAck | S::TimeWait) => To(S::TimeWait),
-        (Kind::Fin, S::TimeWait) => To(S::TimeWait),
-        (Kind::Fin | Kind::Ack, S::Close) => To(S::Close),
-        (Kind::Rst, S::None) => Invalid,
-        (Kind::Rst, _) => To(S::Close),
-    }
-}
 
 /// What is remembered of the last segment that counted or was ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

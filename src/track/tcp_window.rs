@@ -16,7 +16,8 @@
 //! acknowledgements.
 
 use super::protocol_flags::{DATA_UNACKNOWLEDGED, MAXACK_SET, SACK_PERM, WINDOW_SCALE};
-use super::tcp_kernel::{Association, Kind, State};
+use super::tcp_kernel::Association;
+use super::tcp_table::{Kind, State};
 use super::{Options, at_or_after};
 use crate::packet::{Tcp, tcp_flags};
 use crate::reason::Reason;

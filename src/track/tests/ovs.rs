@@ -219,7 +219,7 @@ fn each_edge_of_the_window_has_its_reason() {
         (
             ACK,
             1,
-            1001_u32.wrapping_sub(8193),
+            1000_u32.wrapping_sub(8193),
             5001,
             Some(Reason::TcpBelowWindow),
         ),
