@@ -80,6 +80,39 @@ impl QueryKind {
     }
 }
 
+/// The name of one life of one record: generation in the high, record number in the low 32 bits.
+///
+/// Zero names nothing. An id is never reused while anybody could still hold it, so an old one is
+/// recognised and harmless.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    /// No connection.
+    pub const NONE: ConnectionId = ConnectionId(0);
+
+    /// The id of one life of a record.
+    #[must_use]
+    #[inline]
+    pub const fn new(generation: u32, number: u32) -> ConnectionId {
+        ConnectionId((generation as u64) << 32 | number as u64)
+    }
+
+    /// The generation.
+    #[must_use]
+    #[inline]
+    pub const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The record's number.
+    #[must_use]
+    #[inline]
+    pub const fn number(self) -> u32 {
+        self.0 as u32
+    }
+}
+
 /// Which way a packet travels, seen from its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
