@@ -129,7 +129,7 @@ impl Replay {
         let engine = Engine::new(&plan.config)?;
         let mut switches = engine.switches();
         switches.verify_checksums = plan.verify_checksums;
-        engine.set_switches(switches);
+        engine.set_switches(switches)?;
         Ok(Replay {
             engine,
             plan,
