@@ -57,7 +57,10 @@ namespaces() {
 }
 
 client() { ip netns exec ctc "$@"; }
-server() { ip netns exec cts "$@" >"$work/server.log" 2>&1 & }
+server() {
+    ip netns exec cts "$@" >"$work/server.log" 2>&1 </dev/null &
+    servers="$servers $!"
+}
 settle() { sleep "${1:-0.7}"; }
 
 # capture NAME SNAPLEN [INTERFACE]: begins to listen; `finish` ends it and all servers.
@@ -70,10 +73,11 @@ capture() {
 }
 finish() {
     settle 0.5
-    kill -INT "$dump"
+    kill -TERM "$dump"
     wait "$dump" 2>/dev/null || true
-    for process in $(jobs -p); do kill "$process" 2>/dev/null || true; done
-    wait || true
+    for process in $servers; do kill "$process" 2>/dev/null || true; done
+    servers=
+
     cp "$work/$name.pcap" "$here/$name.pcap"
 }
 
@@ -82,8 +86,8 @@ http() {
     head -c 40000 /dev/urandom >"$work/www/file"
     server $python -m http.server --bind :: --directory "$work/www" 80
     capture http 96
-    client curl -s -o /dev/null http://10.9.0.2/file
-    client curl -s -o /dev/null "http://[fd09::2]/file" --next http://10.9.0.2/missing
+    client curl --max-time 8 -s -o /dev/null http://10.9.0.2/file
+    client curl --max-time 8 -s -o /dev/null "http://[fd09::2]/file" --next http://10.9.0.2/missing
     finish
 }
 
@@ -92,8 +96,8 @@ tls() {
         -keyout "$work/key" -out "$work/cert" 2>/dev/null
     server openssl s_server -accept 443 -key "$work/key" -cert "$work/cert" -www
     capture tls 0
-    client curl -sk -o /dev/null https://10.9.0.2/
-    client curl -sk -o /dev/null "https://[fd09::2]/"
+    client curl --max-time 8 -sk -o /dev/null https://10.9.0.2/
+    client curl --max-time 8 -sk -o /dev/null "https://[fd09::2]/"
     finish
 }
 
@@ -116,7 +120,7 @@ ftp_session() { # name, curl options
     ftp_files
     capture "$1" 0
     shift
-    client curl -s -o /dev/null "$@"
+    client curl --max-time 8 -s -o /dev/null "$@"
     finish
 }
 ftp_active_v4() { ftp_session ftp_active_v4 --ftp-port - --disable-eprt ftp://10.9.0.2/file; }
@@ -129,7 +133,7 @@ tftp() {
     head -c 3000 /dev/urandom >"$work/tftp/file"
     server dnsmasq -k -p 0 --enable-tftp --tftp-root="$work/tftp" --user=root --pid-file
     capture tftp 0
-    client curl -s -o /dev/null tftp://10.9.0.2/file
+    client curl --max-time 8 -s -o /dev/null tftp://10.9.0.2/file
     finish
 }
 
@@ -181,8 +185,8 @@ for size in (100, 4000):
 
 refused() {
     capture refused 0
-    client curl -s http://10.9.0.2:81/ || true
-    client curl -s "http://[fd09::2]:81/" || true
+    client curl --max-time 8 -s http://10.9.0.2:81/ || true
+    client curl --max-time 8 -s "http://[fd09::2]:81/" || true
     client dig +tries=1 +time=1 @10.9.0.2 example.org >/dev/null || true
     finish
 }
@@ -199,6 +203,7 @@ loss() {
     mkdir -p "$work/www"
     head -c 150000 /dev/urandom >"$work/www/big"
     $python "$here/forwarder.py" w0 w1 7 &
+    servers="$servers $!"
     server $python -m http.server --bind :: --directory "$work/www" 80
     capture loss 96 s1
     client curl -s --max-time 20 -o /dev/null http://10.10.0.2/big
@@ -206,6 +211,7 @@ loss() {
     finish
 }
 
+servers=
 namespaces
 [ $# -gt 0 ] || set -- http tls dns ftp_active_v4 ftp_active_v6 ftp_passive_v4 ftp_passive_v6 tftp \
     ping traceroute iperf sctp fragments refused half_open loss
