@@ -36,7 +36,7 @@ fn every_capture() -> Vec<PathBuf> {
 #[test]
 fn every_capture_gives_its_expected_listing() {
     for file in every_capture() {
-        let (listing, errors) = replay(&["--show", "id"], &file);
+        let (listing, errors) = replay(&["-o", "ovs", "-m"], &file);
         assert!(errors.is_empty(), "{errors:?}");
         let expected = std::fs::read_to_string(file.with_extension("expected")).unwrap();
         assert_eq!(listing, expected, "{}", file.display());
