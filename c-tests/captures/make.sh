@@ -2,7 +2,7 @@
 # Makes the captures of this folder: real programs talk to each other between network namespaces
 # and tcpdump listens on the server's side. Needs root and, from Debian: curl, openssl, python3,
 # python3-pyftpdlib, dnsmasq-base, bind9-dnsutils, iputils-ping, traceroute, iperf3,
-# libusrsctp-examples, tcpdump, ethtool, iproute2.
+# tcpdump, ethtool, iproute2.
 #
 # usage: ./make.sh [NAME...]     without names all of them
 #
@@ -10,6 +10,9 @@
 # are computed by software (no offload), so they can be verified. The captures differ in ports,
 # sequence numbers and times whenever they are made; the .expected files belong to the committed
 # ones.
+#
+# There is no SCTP: the kernel this was made on has none, and no user-space stack was found to finish
+# a handshake here.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -87,7 +90,8 @@ http() {
     server $python -m http.server --bind :: --directory "$work/www" 80
     capture http 96
     client curl --max-time 8 -s -o /dev/null http://10.9.0.2/file
-    client curl --max-time 8 -s -o /dev/null "http://[fd09::2]/file" --next http://10.9.0.2/missing
+    client curl --max-time 8 -s -o /dev/null "http://[fd09::2]/file"
+    client curl --max-time 8 -s -o /dev/null http://10.9.0.2/missing
     finish
 }
 
@@ -160,16 +164,6 @@ iperf() {
     finish
 }
 
-sctp() {
-    server /usr/lib/usrsctp/echo_server
-    capture sctp 0
-    # usage: client remote_addr remote_port [local_port local_encaps_port remote_encaps_port]
-    (echo hello; settle 1; echo world; settle 1) |
-        client timeout 5 /usr/lib/usrsctp/client 10.9.0.2 7 >/dev/null 2>&1 || true
-    settle 1
-    finish
-}
-
 fragments() {
     server $python -c 'import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", 9000))
@@ -214,7 +208,7 @@ loss() {
 servers=
 namespaces
 [ $# -gt 0 ] || set -- http tls dns ftp_active_v4 ftp_active_v6 ftp_passive_v4 ftp_passive_v6 tftp \
-    ping traceroute iperf sctp fragments refused half_open loss
+    ping traceroute iperf fragments refused half_open loss
 for session in "$@"; do
     echo "$session"
     "$session"

@@ -130,7 +130,7 @@ impl Section {
             }
         };
         let len = self.endian.u32(&head, 0);
-        if !(28..=MAX_BLOCK).contains(&len) || len % 4 != 0 {
+        if !(28..=MAX_BLOCK).contains(&len) || !len.is_multiple_of(4) {
             return Err(CaptureError::Corrupt(
                 "a section header of impossible length",
                 start,
@@ -185,7 +185,7 @@ impl Section {
         let mut field = [0; 4];
         input.exact(&mut field, "a block", start)?;
         let len = self.endian.u32(&field, 0);
-        if !(12..=MAX_BLOCK).contains(&len) || len % 4 != 0 {
+        if !(12..=MAX_BLOCK).contains(&len) || !len.is_multiple_of(4) {
             return Err(CaptureError::Corrupt("a block of impossible length", start));
         }
         let body = input.take(len - 12, "a block", start)?;
