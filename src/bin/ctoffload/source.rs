@@ -56,8 +56,11 @@ fn begin(input: impl Read + 'static) -> Result<Source, CaptureError> {
     }
 }
 
+/// An input with what was read of it put back in front.
+type Whole<R> = Chain<Cursor<Vec<u8>>, R>;
+
 /// The first two bytes (fewer at the end of the file), and the whole input again.
-fn peek<R: Read>(mut input: R) -> io::Result<(Vec<u8>, Chain<Cursor<Vec<u8>>, R>)> {
+fn peek<R: Read>(mut input: R) -> io::Result<(Vec<u8>, Whole<R>)> {
     let mut magic = Vec::new();
     input
         .by_ref()

@@ -103,7 +103,7 @@ fn direction(line: &mut String, tuple: &Tuple, counters: Option<Counters>, parts
         push(line, format_args!("src={src} dst={dst}"));
     }
     match Ports::of(tuple) {
-        Ports::Ports(sport, dport) => push(line, format_args!("sport={sport} dport={dport}")),
+        Ports::Pair(sport, dport) => push(line, format_args!("sport={sport} dport={dport}")),
         Ports::Query(kind, id) => push(line, format_args!("type={kind} code=0 id={id}")),
         Ports::Keys => line.push_str("srckey=0x0 dstkey=0x0 "),
         Ports::None => {}

@@ -96,7 +96,7 @@ pub fn verdict(packet: &Tracked) -> String {
             let [src, dst] = [tuple.src, tuple.dst].map(|address| Address(tuple.family, address));
             push(&mut line, format_args!("src={src} dst={dst}"));
             match Ports::of(tuple) {
-                Ports::Ports(sport, dport) => {
+                Ports::Pair(sport, dport) => {
                     push(&mut line, format_args!("sport={sport} dport={dport}"));
                 }
                 Ports::Query(kind, id) => push(&mut line, format_args!("type={kind} id={id}")),

@@ -90,7 +90,7 @@ fn tuple(tuple: &Tuple) -> Value {
         Address(tuple.family, tuple.dst).to_string().into(),
     );
     match Ports::of(tuple) {
-        Ports::Ports(sport, dport) => {
+        Ports::Pair(sport, dport) => {
             map.insert("sport".into(), sport.into());
             map.insert("dport".into(), dport.into());
         }

@@ -96,7 +96,7 @@ impl fmt::Display for Address {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ports {
     /// Source and destination port.
-    Ports(u16, u16),
+    Pair(u16, u16),
     /// ICMP type and identifier.
     Query(u8, u16),
     /// GRE: no keys are tracked.
@@ -110,7 +110,7 @@ impl Ports {
     #[must_use]
     pub fn of(tuple: &Tuple) -> Ports {
         match tuple.proto {
-            proto::TCP | proto::UDP | proto::SCTP => Ports::Ports(tuple.sport, tuple.dport),
+            proto::TCP | proto::UDP | proto::SCTP => Ports::Pair(tuple.sport, tuple.dport),
             proto::ICMP | proto::ICMPV6 => Ports::Query(tuple.icmp_type(), tuple.sport),
             proto::GRE => Ports::Keys,
             _ => Ports::None,

@@ -69,7 +69,7 @@ fn tuple(tuple: &Tuple) -> String {
     let [src, dst] = [tuple.src, tuple.dst].map(|address| Address(tuple.family, address));
     let ends = format!("src={src},dst={dst}");
     match Ports::of(tuple) {
-        Ports::Ports(sport, dport) => format!("{ends},sport={sport},dport={dport}"),
+        Ports::Pair(sport, dport) => format!("{ends},sport={sport},dport={dport}"),
         Ports::Query(kind, id) => format!("{ends},id={id},type={kind},code=0"),
         Ports::Keys | Ports::None => ends,
     }
