@@ -11,7 +11,10 @@ pub fn frame(packet: Packet) -> Option<Frame> {
     let missing = packet.wire_len as usize - packet.bytes.len().min(packet.wire_len as usize);
     let (bytes, l3) = match link::payload(packet.link, &packet.bytes) {
         link::Payload::Ethernet => (packet.bytes, None),
-        link::Payload::Ip(offset) => (packet.bytes[offset..].to_vec(), Some(0)),
+        link::Payload::Ip(offset) => (
+            packet.bytes.get(offset..).unwrap_or_default().to_vec(),
+            Some(0),
+        ),
         link::Payload::Other => return None,
     };
     let mut hints = Hints {
