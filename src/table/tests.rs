@@ -211,6 +211,21 @@ fn a_sweep_stops_at_its_budget_and_goes_on_from_there() {
 }
 
 #[test]
+fn a_flush_in_the_middle_of_a_sweep_misses_no_block() {
+    let table = table(100_000);
+    let count = if cfg!(miri) { 20 } else { 1000 };
+    for i in 0..count {
+        drop(insert(&table, &new(tuple(i, Family::V4), None, 1 << 40), 0).expect("room"));
+    }
+    let at = SweepAt { now: Time::from_millis(0) };
+    table.zones().flush(0);
+    assert!(!table.sweep(at, 1, &mut |_| Sweep::Remove).complete);
+    table.zones().flush_all();
+    assert!(table.sweep(at, u32::MAX, &mut |_| Sweep::Remove).complete);
+    assert_eq!(table.len(), 0);
+}
+
+#[test]
 fn early_drop_takes_the_unanswered_that_expires_first_and_spares_the_others() {
     let table = table(10);
     for i in 0..4 {
