@@ -157,7 +157,7 @@ fn a_shortened_timeout_is_noticed_by_the_sweep() {
     let mut guard = insert(&table, &new(tuple(1, Family::V4), None, 90_000_000), 0).expect("room");
     guard.set_expiry(Time::from_millis(1000));
     drop(guard);
-    let mut sweep = |now| {
+    let sweep = |now| {
         table.sweep(
             SweepAt {
                 now: Time::from_millis(now),
@@ -217,7 +217,9 @@ fn a_flush_in_the_middle_of_a_sweep_misses_no_block() {
     for i in 0..count {
         drop(insert(&table, &new(tuple(i, Family::V4), None, 1 << 40), 0).expect("room"));
     }
-    let at = SweepAt { now: Time::from_millis(0) };
+    let at = SweepAt {
+        now: Time::from_millis(0),
+    };
     table.zones().flush(0);
     assert!(!table.sweep(at, 1, &mut |_| Sweep::Remove).complete);
     table.zones().flush_all();
@@ -305,12 +307,13 @@ proptest! {
                     let original = tuple(i, family);
                     let reply = nat.then(|| translated(&original, i));
                     let result = insert(&table, &new(original, reply, now + ttl), now).map(drop);
-                    if model.contains_key(&i) {
-                        prop_assert_eq!(result, Err(InsertError::Exists));
+                    let expected = if model.contains_key(&i) {
+                        Err(InsertError::Exists)
                     } else {
-                        prop_assert_eq!(result, Ok(()));
-                        model.insert(i, (nat, now + ttl));
-                    }
+                        Ok(())
+                    };
+                    prop_assert_eq!(result, expected);
+                    model.entry(i).or_insert((nat, now + ttl));
                 }
                 Op::Find(i) | Op::Remove(i) => {
                     let family = if i % 2 == 0 { Family::V4 } else { Family::V6 };
