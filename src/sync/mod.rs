@@ -36,6 +36,26 @@ pub use native::{
     Ordering, fence, pause, thread,
 };
 
+/// A place where an ordering is needed, so that a model can show what happens without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// A record is given back by whoever had it locked.
+    RecordUnlock,
+    /// A block's due time is lowered.
+    DueLower,
+}
+
+/// The ordering of a store at `site`. A constant in every build but that of the model, whose tests may
+/// weaken one site at a time and then expect to see the harm.
+#[cfg(not(loom))]
+#[inline(always)]
+pub const fn ordering(_site: Site, strong: Ordering) -> Ordering {
+    strong
+}
+
+#[cfg(loom)]
+pub use model::{ordering, with_weak};
+
 /// Locks a mutex. A panic of another holder does not make the data bad: every critical section of
 /// this crate leaves it consistent at each step.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

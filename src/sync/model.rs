@@ -12,3 +12,27 @@ use crossbeam_utils::Backoff;
 pub fn pause(_backoff: &Backoff) {
     thread::yield_now();
 }
+
+use super::Site;
+use std::cell::Cell;
+
+thread_local! {
+    // The model runs all its threads on one thread of the system.
+    static WEAK: Cell<Option<Site>> = const { Cell::new(None) };
+}
+
+/// Runs `test` with the ordering at `site` weakened to Relaxed.
+pub fn with_weak(site: Option<Site>, test: impl FnOnce()) {
+    WEAK.set(site);
+    test();
+    WEAK.set(None);
+}
+
+/// The ordering of a store at `site`, unless the running test weakens it.
+pub fn ordering(site: Site, strong: Ordering) -> Ordering {
+    if WEAK.get() == Some(site) {
+        Ordering::Relaxed
+    } else {
+        strong
+    }
+}

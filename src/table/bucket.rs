@@ -105,7 +105,10 @@ fn compare_sse2(low: u64, high: u32, tag: u8) -> Positions {
 /// The same without vector instructions.
 #[cfg_attr(
     all(target_arch = "x86_64", target_feature = "sse2", not(miri)),
-    cfg_attr(not(test), expect(dead_code, reason = "the other way to compare"))
+    cfg_attr(
+        any(not(test), loom),
+        expect(dead_code, reason = "the other way to compare")
+    )
 )]
 fn compare_portably(low: u64, high: u32, tag: u8) -> Positions {
     let mut bits = 0;

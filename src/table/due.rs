@@ -20,7 +20,7 @@
 
 use super::arena::CHUNK;
 use crate::clock::Time;
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, Site, ordering};
 
 /// Records of a block.
 pub(super) const BLOCK: usize = if cfg!(any(loom, miri)) { 4 } else { 256 };
@@ -63,7 +63,8 @@ impl Due {
     #[inline]
     pub(super) fn lower_block(&self, block: usize, expiry: Time) {
         // AcqRel: Release publishes the expiry to the sweep that swaps this number out.
-        self.blocks[block].fetch_min(tick(expiry), Ordering::AcqRel);
+        let order = ordering(Site::DueLower, Ordering::AcqRel);
+        self.blocks[block].fetch_min(tick(expiry), order);
     }
 
     /// Nothing in the block expires: it holds no connection, or is just being swept.

@@ -8,6 +8,7 @@ use crate::clock::Time;
 use crate::packet::Family;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::Ordering::Release;
+use crate::sync::{Site, ordering};
 use crate::tuple::{ConnectionId, Direction, Key, Side, Tuple, Zone};
 
 /// A connection that this thread has to itself until the guard is dropped.
@@ -290,7 +291,9 @@ impl Drop for Guard<'_> {
     fn drop(&mut self) {
         debug_assert_eq!(self.word & (LIVE | LOCK), LIVE);
         // Release: pairs with the Acquire of the next one to lock the record.
-        self.hot.word.store(self.word, Release);
+        self.hot
+            .word
+            .store(self.word, ordering(Site::RecordUnlock, Release));
     }
 }
 

@@ -36,6 +36,8 @@ mod due;
 mod entry;
 mod guard;
 mod memory;
+#[cfg(all(test, loom))]
+mod models;
 mod shard;
 mod sweep;
 #[cfg(all(test, not(loom)))]

@@ -25,7 +25,7 @@ use super::bucket::{Bucket, tag};
 use super::memory::Plane;
 use crate::error::Error;
 use crate::sync::spin::Spin;
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering, Site, lock, ordering};
 
 /// Buckets of the first segment.
 pub(super) const FIRST: usize = if cfg!(any(loom, miri)) { 1 } else { 16 };
