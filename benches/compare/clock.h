@@ -1,9 +1,12 @@
 /* Time as the harness measures it.
  *
- * Two clocks. Ticks are those of the processor's constant-rate counter, read around every call of
- * an engine: a few nanoseconds per batch. The thread's CPU clock is read around every ring of
- * batches: where it ran behind the ticks, the thread was not running all the time (the machine has
- * other work), and the workload measures that ring again instead of averaging the pause in. */
+ * Ticks are those of the processor's constant-rate counter, read around every call of an engine: a
+ * few nanoseconds per batch. Around every ring of batches the thread's count of involuntary context
+ * switches is read: where it moved, the machine gave the processor to somebody else, and the ring is
+ * kept apart instead of averaging the pause in. A thread that waits for a lock of the engine gives
+ * the processor away by itself, and that time counts.
+ *
+ * The thread's CPU clock serves where a single long operation is measured. */
 #ifndef CLOCK_H
 #define CLOCK_H
 
@@ -59,8 +62,7 @@ void clock_pin(unsigned cpu);
 
 /* A window in which the thread should not be interrupted. */
 struct window {
-    uint64_t ticks;
-    uint64_t cpu;
+    long preemptions;
 };
 
 struct window window_open(void);

@@ -62,6 +62,9 @@ uint8_t engine_state(const struct lane *, unsigned slot);
 /* The calling thread holds nothing of the engine at this moment (a quiescent state). */
 void engine_rest(void);
 
+/* Waits until memory that the engine gives back later has been given back. */
+void engine_settle(void);
+
 struct swept engine_sweep(struct engine *, long long now_ms);
 void engine_flush_zone(struct engine *, uint16_t zone, long long now_ms);
 size_t engine_dump(struct engine *, long long now_ms);

@@ -13,6 +13,7 @@
 
 #include "dp-packet.h"
 #include "engine.h"
+#include "openvswitch/vlog.h"
 #include "timeval.h"
 
 const char engine_name[] = "ovs";
@@ -33,6 +34,7 @@ engine_create(uint32_t limit)
 {
     struct engine *engine = xmalloc(sizeof *engine);
 
+    vlog_set_levels(NULL, VLF_CONSOLE, VLL_OFF);
     engine->tracker = conntrack_init();
     engine->epoch = time_msec();
     conntrack_set_maxconns(engine->tracker, limit);
@@ -95,6 +97,13 @@ void
 engine_rest(void)
 {
     ovsrcu_quiesce();
+}
+
+void
+engine_settle(void)
+{
+    ovsrcu_quiesce();
+    ovsrcu_barrier();
 }
 
 struct swept
