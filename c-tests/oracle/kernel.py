@@ -113,7 +113,7 @@ def _command(*words, **more):
     return done.stdout
 
 
-def _with_hops(data):
+def with_hops(data):
     """The packet with a hop limit of 64; a right IPv4 header checksum stays right."""
     data = bytearray(data)
     if data[0] >> 4 == 6:
@@ -177,7 +177,7 @@ class Oracle:
         for packet in some_packets:
             information = struct.pack(">HH", 0, packet.ethertype)
             try:
-                os.write(self._tun, information + _with_hops(packet.data))
+                os.write(self._tun, information + with_hops(packet.data))
             except OSError:
                 verdicts.append(None)
                 continue

@@ -29,7 +29,9 @@ PATIENCE = 20  # looks at the output before a packet counts as held back
 LONGEST_WARP_MS = 10**9
 STATE_BITS = ((1, "new"), (2, "est"), (4, "rel"), (8, "rpl"), (16, "inv"))
 TRACKED = 32
-PROTOCOLS = {"icmp": 1, "igmp": 2, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132, "udplite": 136}
+PROTOCOLS = {
+    "icmp": 1, "igmp": 2, "tcp": 6, "udp": 17, "dccp": 33, "icmpv6": 58, "sctp": 132, "udplite": 136,
+}
 FLOWS = """\
 table=0,priority=1,in_port=1,ip,actions=ct(commit,table=1)
 table=0,priority=1,in_port=1,ipv6,actions=ct(commit,table=1)
