@@ -59,6 +59,7 @@ QUICK = [
     Cell("memory", M, transport="udp"),
     Cell("memory", M, family="ipv6"),
     *(Cell(f"tail-{what}", M) for what in ("expiry", "flush", "growth", "dump")),
+    Cell("flood", M),
 ]
 
 FULL = QUICK + [

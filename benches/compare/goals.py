@@ -87,6 +87,12 @@ def speed_goals(of):
 
 
 def table_goals(of):
+    yield Goal("E5 established batch beside a flood of a full table, of its time alone",
+               quotient(of.get("ctoffload", "flood", M, "beside_mean_ns"),
+                        of.get("ctoffload", "flood", M, "alone_mean_ns")), 1.1, at_most=True)
+    yield Goal("E5 refused insert, of a plain one",
+               quotient(of.get("ctoffload", "flood", M, "refused_ns"),
+                        of.get("ctoffload", "flood", M, "insert_ns")), 2, at_most=True)
     for what in ("expiry", "flush", "growth", "dump"):
         yield Goal(f"E8 p99.9 of a batch beside {what}, of its median",
                    quotient(of.get("ctoffload", f"tail-{what}", M, "beside_p999_ns"),

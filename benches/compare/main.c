@@ -28,6 +28,7 @@ static const struct {
     { "tail-flush", workload_tail_flush },
     { "tail-growth", workload_tail_growth },
     { "tail-dump", workload_tail_dump },
+    { "flood", workload_flood },
 };
 
 void

@@ -14,7 +14,7 @@
 #include "traffic.h"
 #include "workload.h"
 
-enum disturbance { EXPIRY, FLUSH, GROWTH, DUMP };
+enum disturbance { EXPIRY, FLUSH, GROWTH, DUMP, FLOOD };
 
 enum {
     ALONE_RINGS = 200,
@@ -23,7 +23,7 @@ enum {
     LATER_MS = 1000 * 1000, /* beyond any UDP timeout, far below the established TCP one */
 };
 
-static const uint64_t DUMP_NS = 2000000000u;
+static const uint64_t DURATION_NS = 2000000000u; /* of what has no end by itself */
 
 struct tail {
     const struct cell *cell;
@@ -31,10 +31,12 @@ struct tail {
     struct engine *engine;
     struct flows residents;
     struct flows others;
+    struct flows flood;
     _Atomic bool disturbing;
     struct histogram idle, alone, beside;
     uint64_t bad[2];
     double longest_insert;
+    struct tally inserted, refused;
 };
 
 static void
@@ -78,6 +80,7 @@ reader(struct team *team, struct tail *tail)
 
     worker_open(worker, &tail->residents, 0, tail->residents.count);
     team_meet(team);
+    team_meet(team);
     for (unsigned i = 0; i < ALONE_RINGS; i++) {
         idle_ring(&tail->idle);
     }
@@ -94,28 +97,59 @@ reader(struct team *team, struct tail *tail)
     tail->bad[0] = worker->bad;
 }
 
-/* Opens the other flows by their first packet only. */
-static void
-insert_others(struct tail *tail, struct worker *worker, bool one_by_one)
+/* Sends the first packets of 'count' flows from 'first' on; the ticks that it took. */
+static uint64_t
+insert_some(struct worker *worker, struct flows *flows, uint32_t first, unsigned count)
 {
-    struct request request = { .zone = OTHER_ZONE, .commit = true, .family = tail->others.family };
-    uint32_t step = one_by_one ? 1 : BATCH;
+    struct request request = { .zone = OTHER_ZONE, .commit = true, .family = flows->family };
 
-    for (uint32_t first = 0; first + step <= tail->others.count; first += step) {
-        for (unsigned i = 0; i < step; i++) {
-            uint8_t state;
-            struct packet packet = flows_open_packet(&tail->others, first + i, 0, &state);
+    for (unsigned i = 0; i < count; i++) {
+        uint8_t state;
+        struct packet packet = flows_open_packet(flows, first + i, 0, &state);
 
-            worker_put(worker, i, &packet, state);
-        }
+        worker_put(worker, i, &packet, state);
+    }
+    uint64_t ticks = worker_send_some(worker, 0, count, &request);
+
+    engine_rest();
+    return ticks;
+}
+
+static void
+insert_others(struct tail *tail, struct worker *worker)
+{
+    for (uint32_t first = 0; first + BATCH <= tail->others.count; first += BATCH) {
+        struct window window = window_open();
+        uint64_t ticks = insert_some(worker, &tail->others, first, BATCH);
+
+        tally_add(&tail->inserted, ticks, BATCH, window_undisturbed(&window));
+    }
+}
+
+static void
+insert_one_by_one(struct tail *tail, struct worker *worker)
+{
+    for (uint32_t flow = 0; flow < tail->others.count; flow++) {
         uint64_t cpu = clock_thread();
-        double ns = clock_ns(worker_send_some(worker, 0, step, &request));
+        double ns = clock_ns(insert_some(worker, &tail->others, flow, 1));
         double ran = (double) (clock_thread() - cpu);
 
         /* What the thread did not run for is not the engine's. */
         ns = ns < ran ? ns : ran;
         tail->longest_insert = ns > tail->longest_insert ? ns : tail->longest_insert;
-        engine_rest();
+    }
+}
+
+static void
+flood(struct tail *tail, struct worker *worker)
+{
+    uint64_t from = clock_thread();
+
+    for (uint32_t first = 0; clock_thread() - from < DURATION_NS; first += BATCH) {
+        struct window window = window_open();
+        uint64_t ticks = insert_some(worker, &tail->flood, first % tail->flood.count, BATCH);
+
+        tally_add(&tail->refused, ticks, BATCH, window_undisturbed(&window));
     }
 }
 
@@ -133,12 +167,15 @@ disturb(struct tail *tail, struct worker *worker)
         }
         break;
     case GROWTH:
-        insert_others(tail, worker, true);
+        insert_one_by_one(tail, worker);
+        break;
+    case FLOOD:
+        flood(tail, worker);
         break;
     case DUMP: {
         uint64_t from = clock_thread();
 
-        while (clock_thread() - from < DUMP_NS) {
+        while (clock_thread() - from < DURATION_NS) {
             engine_dump(tail->engine, worker->now);
             engine_rest();
         }
@@ -152,10 +189,10 @@ other(struct team *team, struct tail *tail)
 {
     struct worker *worker = worker_new(tail->engine, 1, WARM);
 
+    team_meet(team);
     if (tail->disturbance != GROWTH) {
-        insert_others(tail, worker, false);
+        insert_others(tail, worker);
     }
-    tail->longest_insert = 0;
     team_meet(team);
     atomic_store(&tail->disturbing, true);
     team_meet(team);
@@ -187,6 +224,8 @@ report_histogram(const char *name, const struct histogram *histogram)
         snprintf(metric, sizeof metric, "%s_%s_ns", name, quantiles[i].name);
         report(metric, histogram_quantile(histogram, quantiles[i].quantile));
     }
+    snprintf(metric, sizeof metric, "%s_mean_ns", name);
+    report(metric, histogram_mean(histogram));
     snprintf(metric, sizeof metric, "%s_batches", name);
     report(metric, (double) histogram->total);
 }
@@ -198,15 +237,21 @@ run(const struct cell *cell, enum disturbance disturbance)
 
     tail->cell = cell;
     tail->disturbance = disturbance;
-    tail->engine = engine_create(cell->connections * 4 + 1024);
+    tail->engine = engine_create(cell->connections * (disturbance == FLOOD ? 2 : 4));
     tail->residents = flows_new(cell->connections, RESIDENT, cell->family, TCP, RESIDENT_ZONE);
     tail->others = flows_new(cell->connections, NEWCOMER, cell->family, UDP, OTHER_ZONE);
+    tail->flood = flows_new(cell->connections, STRANGER, cell->family, UDP, OTHER_ZONE);
     team_run(2, member, tail);
     report_histogram("idle", &tail->idle);
     report_histogram("alone", &tail->alone);
     report_histogram("beside", &tail->beside);
     if (disturbance == GROWTH) {
         report("longest_insert_us", tail->longest_insert / 1000);
+    } else {
+        report("insert_ns", tally_ns(&tail->inserted));
+    }
+    if (disturbance == FLOOD) {
+        report("refused_ns", tally_ns(&tail->refused));
     }
     return tail->bad[0] + tail->bad[1];
 }
@@ -233,4 +278,10 @@ uint64_t
 workload_tail_dump(const struct cell *cell)
 {
     return run(cell, DUMP);
+}
+
+uint64_t
+workload_flood(const struct cell *cell)
+{
+    return run(cell, FLOOD);
 }

@@ -32,6 +32,7 @@ uint64_t workload_tail_expiry(const struct cell *);
 uint64_t workload_tail_flush(const struct cell *);
 uint64_t workload_tail_growth(const struct cell *);
 uint64_t workload_tail_dump(const struct cell *);
+uint64_t workload_flood(const struct cell *);
 
 void report(const char *metric, double value);
 
