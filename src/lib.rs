@@ -33,9 +33,26 @@
 //! | 1 | `packet` |
 //! | 0 | `sync`, `clock`, `error`, `reason` |
 
+#[forbid(unsafe_code)]
 pub mod clock;
+#[forbid(unsafe_code)]
 pub mod engine;
+#[forbid(unsafe_code)]
 pub mod error;
+#[forbid(unsafe_code)]
 pub mod packet;
+#[forbid(unsafe_code)]
+pub mod policy;
+#[forbid(unsafe_code)]
 pub mod reason;
+#[expect(unsafe_code, reason = "locks and prefetch")]
+pub mod sync;
+#[expect(
+    unsafe_code,
+    reason = "memory that is shared without references counted"
+)]
+pub mod table;
+#[forbid(unsafe_code)]
+pub mod track;
+#[forbid(unsafe_code)]
 pub mod tuple;

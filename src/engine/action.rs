@@ -23,6 +23,29 @@ pub enum Helper {
     Sip = 3,
 }
 
+impl Helper {
+    /// The helper with this number; `None` for others, zero among them.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Helper> {
+        match number {
+            1 => Some(Helper::Ftp),
+            2 => Some(Helper::Tftp),
+            3 => Some(Helper::Sip),
+            _ => None,
+        }
+    }
+
+    /// Its name, as in Open vSwitch's `alg=` and netfilter's `helper=`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Helper::Ftp => "ftp",
+            Helper::Tftp => "tftp",
+            Helper::Sip => "sip",
+        }
+    }
+}
+
 /// An address and port range to translate to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NatRange {

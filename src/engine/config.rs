@@ -1,6 +1,7 @@
 //! How an instance is made: its size, its profile, what it keeps.
 
 use crate::error::Error;
+use crate::sync::seqlock::{WORDS, Words};
 
 /// Whose behaviour an instance reproduces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +59,9 @@ pub struct Switches {
     pub verify_checksums: bool,
     /// Packets and bytes are counted per connection (nf_conntrack_acct).
     pub accounting: bool,
+    /// A full table drops the oldest of some connections that never saw a reply before it refuses a
+    /// new one (netfilter's early drop).
+    pub early_drop: bool,
 }
 
 impl Profile {
@@ -70,6 +74,38 @@ impl Profile {
             strict_reset: !matches!(self, Profile::Ovs),
             verify_checksums: true,
             accounting: false,
+            early_drop: !matches!(self, Profile::Ovs),
+        }
+    }
+}
+
+impl Words for Switches {
+    fn to_words(self) -> [u64; WORDS] {
+        let bits = [
+            self.tcp_sequence_check,
+            self.tcp_loose,
+            self.strict_reset,
+            self.verify_checksums,
+            self.accounting,
+            self.early_drop,
+        ];
+        [
+            bits.iter()
+                .rev()
+                .fold(0, |word, &bit| word << 1 | u64::from(bit)),
+            0,
+        ]
+    }
+
+    fn from_words([word, _]: [u64; WORDS]) -> Switches {
+        let bit = |i: u32| word >> i & 1 != 0;
+        Switches {
+            tcp_sequence_check: bit(0),
+            tcp_loose: bit(1),
+            strict_reset: bit(2),
+            verify_checksums: bit(3),
+            accounting: bit(4),
+            early_drop: bit(5),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! [`Frame`].
 
 use crate::packet::Hints;
+pub use crate::tuple::ConnectionId;
 use crate::tuple::{Tuple, Zone};
 
 /// Connection state bits of a packet. The values are those of Open vSwitch's `CS_*` constants.
@@ -25,18 +26,6 @@ pub mod state {
     pub const SNAT: u8 = 0x40;
     /// The destination of this packet was translated.
     pub const DNAT: u8 = 0x80;
-}
-
-/// The name of one life of one record: generation in the high, record number in the low 32 bits.
-///
-/// Zero names nothing. An id is never reused while anybody could still hold it, so an old one is
-/// recognised and harmless.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionId(pub u64);
-
-impl ConnectionId {
-    /// No connection.
-    pub const NONE: ConnectionId = ConnectionId(0);
 }
 
 /// The connection metadata of a packet, in and out.
@@ -123,13 +112,23 @@ impl Frame {
     /// A frame that begins with an Ethernet header.
     #[must_use]
     pub fn ethernet(bytes: Vec<u8>) -> Frame {
-        Frame { bytes, ..Frame::default() }
+        Frame {
+            bytes,
+            ..Frame::default()
+        }
     }
 
     /// A packet that begins with its IP header.
     #[must_use]
     pub fn ip(bytes: Vec<u8>) -> Frame {
-        Frame { bytes, hints: Hints { l3: Some(0), ..Hints::default() }, ..Frame::default() }
+        Frame {
+            bytes,
+            hints: Hints {
+                l3: Some(0),
+                ..Hints::default()
+            },
+            ..Frame::default()
+        }
     }
 }
 

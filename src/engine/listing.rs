@@ -4,6 +4,7 @@
 use super::action::Helper;
 use super::descriptor::ConnectionId;
 use crate::clock::Time;
+use crate::track;
 use crate::tuple::Tuple;
 
 /// Packets and bytes of one direction.
@@ -40,6 +41,25 @@ pub enum ProtocolListing {
     Tcp(TcpListing),
     /// SCTP in profiles `kernel` and `strict`: state name and both verification tags.
     Sctp(&'static str, [u32; 2]),
+}
+
+impl ProtocolListing {
+    pub(super) fn of(listing: &track::Listing) -> ProtocolListing {
+        match *listing {
+            track::Listing::None => ProtocolListing::None,
+            track::Listing::Tcp {
+                original,
+                reply,
+                state,
+                scales,
+            } => ProtocolListing::Tcp(TcpListing {
+                state_original: original,
+                state_reply: reply,
+                state,
+                window_scale: scales,
+            }),
+        }
+    }
 }
 
 /// One connection.

@@ -1,17 +1,40 @@
 //! The walk of a batch, the control plane, the sweep: calls every room, decides nothing twice.
+//!
+//! `batch` is the way of a packet and the file to read first; `create` is its cold path for packets
+//! without a connection; `verdict` is what the caller gets. `admin` and `sweep` are the other two
+//! hands on the table. `action`, `config`, `descriptor` and `listing` are plain types: what goes in
+//! and what comes out.
+//!
+//! An [`Engine`] is shared by reference among threads that come and go; none of them registers.
 
 pub mod action;
+mod admin;
+mod batch;
 pub mod config;
+mod create;
 pub mod descriptor;
 pub mod listing;
+pub mod statistics;
+mod sweep;
+mod verdict;
+
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use crate::clock::Time;
 use crate::error::Error;
+use crate::policy::timeouts::Durations;
+use crate::policy::zones::Zones;
+use crate::reason::Reason;
+use crate::sync::seqlock::SeqLock;
+use crate::table::{self, Guard, Table};
+use crate::track;
+use crate::tuple::hash::Secret;
 use crate::tuple::{Tuple, Zone};
 use action::Action;
+use batch::Batch;
 use config::{Config, Profile, Switches};
 use descriptor::{Descriptor, Metadata};
-use listing::Connection;
+use statistics::{Counter, Statistics};
 
 /// What to flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +81,14 @@ impl Cursor {
 }
 
 /// A connection tracker: shared by any number of threads.
-pub struct Engine {}
+pub struct Engine {
+    table: Table,
+    profile: Profile,
+    settings: SeqLock<Switches>,
+    zones: Zones,
+    timeouts: Durations,
+    statistics: Statistics,
+}
 
 impl Engine {
     /// A new, empty instance.
@@ -66,70 +96,139 @@ impl Engine {
     /// # Errors
     /// [`Error::Invalid`] for a setting out of range, [`Error::NoMemory`].
     pub fn new(config: &Config) -> Result<Engine, Error> {
-        let _ = config;
-        todo!()
+        config.check()?;
+        let kernel = config.profile != Profile::Ovs;
+        let table = Table::new(&table::Config {
+            secret: Secret::new(config.seed.unwrap_or_else(random_words)),
+            limit: config.max_connections,
+            initial: config.initial_connections,
+            extension: kernel,
+        })?;
+        let mut switches = config.profile.switches();
+        switches.accounting = config.accounting;
+        if switches.accounting {
+            table.enable_accounting()?;
+        }
+        Ok(Engine {
+            table,
+            profile: config.profile,
+            settings: SeqLock::new(switches),
+            zones: Zones::new(),
+            timeouts: Durations::of_machine(if kernel {
+                track::Machine::Kernel
+            } else {
+                track::Machine::Ovs
+            }),
+            statistics: Statistics::new(),
+        })
     }
+
     /// Tracks a batch at time `now`: every packet gets its verdict in its metadata. The result is
     /// that of tracking them one by one.
     pub fn execute<P: Descriptor>(&self, packets: &mut [P], action: &Action, now: Time) {
-        let _ = (packets, action, now);
-        todo!()
+        Batch::new(self, action, now).run(packets);
     }
+
     /// Forgets what the tracker wrote to a packet's metadata (the `ct_clear` action).
     pub fn clear(metadata: &mut Metadata) {
         *metadata = Metadata::default();
     }
-    /// Removes connections that expired or were flushed, within `budget`. Any thread may call it.
-    pub fn sweep(&self, now: Time, budget: Budget) -> Swept {
-        let _ = (now, budget);
-        todo!()
-    }
-    /// The next connection of a dump; `None` at its end. A connection that lives throughout the
-    /// dump is listed exactly once.
-    pub fn next(&self, cursor: &mut Cursor, now: Time) -> Option<Connection> {
-        let _ = (cursor, now);
-        todo!()
-    }
-    /// Flushes connections; they are invisible when this returns.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] when no connection has the tuple.
-    pub fn flush(&self, what: Flush, now: Time) -> Result<(), Error> {
-        let _ = (what, now);
-        todo!()
-    }
-    /// Number of connections, those that expired and are not swept yet included.
+
+    /// Number of connections, those that expired or were flushed and are not swept yet included.
+    #[must_use]
     pub fn connections(&self) -> u32 {
-        todo!()
+        self.table.len()
     }
+
     /// Limit of connections.
+    #[must_use]
     pub fn max_connections(&self) -> u32 {
-        todo!()
+        self.table.limit()
     }
+
     /// Sets the limit. Existing connections stay.
     ///
     /// # Errors
     /// [`Error::Invalid`] beyond what record numbers allow.
     pub fn set_max_connections(&self, limit: u32) -> Result<(), Error> {
-        let _ = limit;
-        todo!()
+        let config = Config {
+            max_connections: limit,
+            ..Config::default()
+        };
+        config.check()?;
+        self.table.set_limit(limit);
+        Ok(())
     }
+
     /// The profile.
-    pub fn profile(&self) -> Profile {
-        todo!()
+    #[must_use]
+    pub const fn profile(&self) -> Profile {
+        self.profile
     }
+
     /// The switches in force.
+    #[must_use]
     pub fn switches(&self) -> Switches {
-        todo!()
+        self.settings.read()
     }
-    /// Changes the switches.
-    pub fn set_switches(&self, switches: Switches) {
-        let _ = switches;
-        todo!()
+
+    /// Changes the switches. Batches that began before may still use the old ones.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] when accounting is switched on and there is no memory for the counters.
+    pub fn set_switches(&self, switches: Switches) -> Result<(), Error> {
+        if switches.accounting {
+            self.table.enable_accounting()?;
+        }
+        *self.settings.lock_write() = switches;
+        Ok(())
     }
+
     /// TCP in this zone is liberal: sequence numbers are tracked but nothing is refused for them.
     pub fn set_zone_liberal(&self, zone: Zone, liberal: bool) {
-        let _ = (zone, liberal);
-        todo!()
+        self.zones.set_liberal(zone, liberal);
     }
+
+    /// TCP in this zone is liberal.
+    #[must_use]
+    pub fn zone_liberal(&self, zone: Zone) -> bool {
+        self.zones.liberal(zone)
+    }
+
+    /// The value of a counter.
+    #[must_use]
+    pub fn counter(&self, counter: Counter) -> u64 {
+        self.statistics.get(counter)
+    }
+
+    /// How many packets had this reason.
+    #[must_use]
+    pub fn reason_count(&self, reason: Reason) -> u64 {
+        self.statistics.reasons(reason)
+    }
+
+    fn machine(&self) -> track::Machine {
+        match self.profile {
+            Profile::Ovs => track::Machine::Ovs,
+            Profile::Kernel | Profile::Strict => track::Machine::Kernel,
+        }
+    }
+
+    fn policy_index(&self, _policy: Option<u32>) -> u16 {
+        0
+    }
+
+    fn remove(&self, guard: Guard<'_>) {
+        self.table.remove(guard);
+    }
+}
+
+/// Random words from the operating system, by way of the standard library's hasher keys.
+fn random_words() -> [u64; 8] {
+    let random = RandomState::new();
+    std::array::from_fn(|i| {
+        let mut hasher = random.build_hasher();
+        hasher.write_usize(i);
+        hasher.finish()
+    })
 }

@@ -10,7 +10,21 @@
 //! panics and never reads outside the slice, whatever the bytes are; every walk over options,
 //! extension headers or chunks is bounded by the slice and proves its progress.
 
+mod bytes;
+mod checksum;
+mod ether;
+mod icmp;
+mod ip;
+mod ipv4;
+mod ipv6;
+mod parse;
+pub mod sctp;
+mod tcp;
+mod udp;
+
 use crate::reason::Reason;
+
+pub use parse::parse;
 
 /// The address family of a packet or connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -182,6 +196,11 @@ pub struct Facts {
 pub struct Malformed {
     /// The rule that refused it.
     pub reason: Reason,
+}
+
+#[inline]
+const fn malformed(reason: Reason) -> Malformed {
+    Malformed { reason }
 }
 
 /// What a parser must do beyond the headers.

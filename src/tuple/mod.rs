@@ -80,6 +80,39 @@ impl QueryKind {
     }
 }
 
+/// The name of one life of one record: generation in the high, record number in the low 32 bits.
+///
+/// Zero names nothing. An id is never reused while anybody could still hold it, so an old one is
+/// recognised and harmless.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    /// No connection.
+    pub const NONE: ConnectionId = ConnectionId(0);
+
+    /// The id of one life of a record.
+    #[must_use]
+    #[inline]
+    pub const fn new(generation: u32, number: u32) -> ConnectionId {
+        ConnectionId((generation as u64) << 32 | number as u64)
+    }
+
+    /// The generation.
+    #[must_use]
+    #[inline]
+    pub const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The record's number.
+    #[must_use]
+    #[inline]
+    pub const fn number(self) -> u32 {
+        self.0 as u32
+    }
+}
+
 /// Which way a packet travels, seen from its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -226,9 +259,17 @@ impl Tuple {
             | u64::from(self.family as u8 | (self.query as u8) << 1) << 56;
         let address = match self.family {
             Family::V4 => [(low as u64) & 0xffff_ffff | (high as u64) << 32, 0, 0, 0],
-            Family::V6 => [low as u64, (low >> 64) as u64, high as u64, (high >> 64) as u64],
+            Family::V6 => [
+                low as u64,
+                (low >> 64) as u64,
+                high as u64,
+                (high >> 64) as u64,
+            ],
         };
-        (Key { address, tail }, if source_is_low { Side::Low } else { Side::High })
+        (
+            Key { address, tail },
+            if source_is_low { Side::Low } else { Side::High },
+        )
     }
 
     /// The ICMP type that a packet with this tuple has; zero for other protocols.
@@ -256,7 +297,11 @@ impl Key {
     #[must_use]
     #[inline]
     pub const fn family(&self) -> Family {
-        if self.tail >> 56 & 1 == 0 { Family::V4 } else { Family::V6 }
+        if self.tail >> 56 & 1 == 0 {
+            Family::V4
+        } else {
+            Family::V6
+        }
     }
 
     /// Zone.

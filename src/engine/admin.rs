@@ -1,0 +1,123 @@
+//! The control plane's hands on the table: one connection, a listing, a flush.
+
+use super::action::Helper;
+use super::descriptor::ConnectionId;
+use super::listing::{Connection, Counters, ProtocolListing};
+use super::{Cursor, Engine, Flush};
+use crate::clock::Time;
+use crate::error::Error;
+use crate::table::{At, Flags, Guard, Probe};
+use crate::track;
+use crate::tuple::{Tuple, Zone};
+
+impl Engine {
+    /// The next connection of a dump; `None` at its end. A connection that lives throughout the
+    /// dump is listed exactly once, whatever happens to others meanwhile.
+    pub fn next(&self, cursor: &mut Cursor, now: Time) -> Option<Connection> {
+        while let Some(guard) = self.table.next(&mut cursor.position) {
+            let zone = guard.zone();
+            if cursor.zone.is_none_or(|wanted| wanted == zone)
+                && guard.is_visible(&self.at(zone, now))
+            {
+                return Some(self.listing(&guard, now));
+            }
+        }
+        None
+    }
+
+    /// The connection with this id, if it still lives.
+    #[must_use]
+    pub fn connection(&self, id: ConnectionId, now: Time) -> Option<Connection> {
+        let guard = self.table.get(id)?;
+        guard
+            .is_visible(&self.at(guard.zone(), now))
+            .then(|| self.listing(&guard, now))
+    }
+
+    /// The connection to which a packet with `tuple` belongs, in either direction.
+    #[must_use]
+    pub fn lookup(&self, tuple: &Tuple, now: Time) -> Option<Connection> {
+        self.find(tuple, now).map(|guard| self.listing(&guard, now))
+    }
+
+    /// Flushes connections; they are invisible when this returns.
+    ///
+    /// A zone is flushed in constant time, whatever it holds; its records are reclaimed by the sweep
+    /// and count as connections until then.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when no connection has the tuple.
+    pub fn flush(&self, what: Flush, now: Time) -> Result<(), Error> {
+        match what {
+            Flush::All => self.table.zones().flush_all(),
+            Flush::Zone(zone) => self.table.zones().flush(zone),
+            Flush::Tuple(tuple) => {
+                let guard = self
+                    .find(&tuple, now)
+                    .ok_or_else(|| Error::NotFound("no connection has this tuple".into()))?;
+                self.remove(guard);
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, tuple: &Tuple, now: Time) -> Option<Guard<'_>> {
+        let (key, side) = tuple.key();
+        let hash = self.table.hash(&key);
+        let at = self.at(tuple.zone, now);
+        self.table
+            .find(Probe::NONE, hash, &key, side, &at)
+            .map(|(guard, _)| guard)
+    }
+
+    fn at(&self, zone: Zone, now: Time) -> At {
+        At {
+            now,
+            epoch: self.table.zones().epoch(zone),
+        }
+    }
+
+    /// The tuple that a packet of this connection reports as its original one.
+    pub(super) fn original_tuple(&self, guard: &Guard<'_>) -> Tuple {
+        guard.original()
+    }
+
+    fn listing(&self, guard: &Guard<'_>, now: Time) -> Connection {
+        let flags = guard.flags();
+        let original = guard.original();
+        let mut state = track::State {
+            words: guard.protocol(),
+            extension: [0; 8],
+        };
+        let machine = self.machine();
+        if track::uses_extension(machine, original.proto) {
+            state.extension = guard.extension();
+        }
+        Connection {
+            id: guard.id(),
+            original,
+            reply: guard.reply(),
+            mark: guard.mark(),
+            label: if flags.contains(Flags::LABEL) {
+                guard.label()
+            } else {
+                0
+            },
+            remaining: guard.expires().since(now),
+            created: guard.created(),
+            seen_reply: flags.contains(Flags::SEEN_REPLY),
+            assured: flags.contains(Flags::ASSURED),
+            source_nat: flags.contains(Flags::SOURCE_NAT),
+            destination_nat: flags.contains(Flags::DESTINATION_NAT),
+            parent: None,
+            helper: Helper::from_number(guard.helper()),
+            timeout_policy: None,
+            protocol: ProtocolListing::of(&track::listing(&state, original.proto, machine)),
+            counters: self.settings.read().accounting.then(|| {
+                guard
+                    .counters()
+                    .map(|(packets, bytes)| Counters { packets, bytes })
+            }),
+        }
+    }
+}

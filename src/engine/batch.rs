@@ -1,0 +1,489 @@
+//! READ FIRST: the walk of a batch.
+//!
+//! A packet needs three cold cache lines: its own headers, the bucket of its connection, and the
+//! connection's hot line. Waiting for each costs more than all the work in between. So a batch goes
+//! through in stages, and each stage asks for the lines that the next one needs:
+//!
+//! ```text
+//! stage 0   for every packet   ask for its headers
+//! stage 1   for every packet   parse, key, hash; ask for the bucket line
+//! stage 2   for every packet   compare the tags of the bucket; ask for the record's hot line
+//! stage 3   packet by packet   find and lock the connection, advance its state, write the verdict
+//! ```
+//!
+//! Only stage 3 decides anything, and it goes in order: a packet sees what the packets before it in
+//! the same batch did, so a batch gives the result of its packets one by one. What the stages before
+//! found is a hint that stage 3 checks under the connection's lock.
+//!
+//! The rules of stage 3 are those of Open vSwitch's `process_one` (lib/conntrack.c); the numbers in
+//! the comments count its steps.
+
+use smallvec::SmallVec;
+
+use super::Engine;
+use super::action::Action;
+use super::config::{Profile, Switches};
+use super::create::Created;
+use super::descriptor::{ConnectionId, Descriptor, Metadata, state};
+use super::statistics::{Counter, Tally};
+use super::verdict;
+use crate::clock::Time;
+use crate::packet::{self, Facts, Transport, proto};
+use crate::policy::timeouts::Durations;
+use crate::reason::Reason;
+use crate::table::{At, Flags, Guard, Probe};
+use crate::track::{self, Outcome};
+use crate::tuple::{Direction, Key, Side, Tuple};
+
+/// Packets whose cache misses overlap. More would not fit the processor's line fill buffers.
+pub(super) const STAGE: usize = 32;
+
+/// A packet between the stages.
+struct Slot {
+    facts: Facts,
+    tuple: Tuple,
+    key: Key,
+    side: Side,
+    hash: u64,
+    probe: Probe,
+}
+
+/// What stage 1 made of a packet.
+enum Prepared {
+    /// To be looked up.
+    Look(Slot),
+    /// It carries a connection from an earlier pass in this zone.
+    Cached,
+    /// It cannot be tracked.
+    Malformed(Reason),
+    /// The reassembler of fragments declared it invalid.
+    Refused,
+}
+
+/// Everything that is the same for all packets of a call.
+pub(super) struct Batch<'e> {
+    pub(super) engine: &'e Engine,
+    pub(super) action: &'e Action,
+    pub(super) at: At,
+    pub(super) parse: packet::Options,
+    pub(super) track: track::Options,
+    pub(super) switches: Switches,
+    pub(super) kernel: bool,
+    pub(super) tally: Tally,
+}
+
+/// What became of a packet whose connection was looked for.
+pub(super) struct Judged<'e> {
+    pub(super) state: u8,
+    pub(super) reason: Reason,
+    pub(super) connection: Option<(Guard<'e>, Direction)>,
+}
+
+impl Judged<'_> {
+    pub(super) const fn invalid(reason: Reason) -> Self {
+        Judged {
+            state: state::INV,
+            reason,
+            connection: None,
+        }
+    }
+}
+
+impl<'e> Batch<'e> {
+    pub(super) fn new(engine: &'e Engine, action: &'e Action, now: Time) -> Batch<'e> {
+        let switches = engine.settings.read();
+        let profile = engine.profile;
+        let kernel = profile != Profile::Ovs;
+        Batch {
+            engine,
+            action,
+            at: At {
+                now,
+                epoch: engine.table.zones().epoch(action.zone),
+            },
+            parse: packet::Options {
+                verify_checksums: switches.verify_checksums,
+                sack: kernel,
+            },
+            track: track::Options {
+                machine: if kernel {
+                    track::Machine::Kernel
+                } else {
+                    track::Machine::Ovs
+                },
+                sequence_check: switches.tcp_sequence_check,
+                loose: switches.tcp_loose,
+                strict_reset: switches.strict_reset,
+                liberal: engine.zones.liberal(action.zone),
+            },
+            switches,
+            kernel,
+            tally: Tally::default(),
+        }
+    }
+
+    /// All packets, in stages of [`STAGE`].
+    pub(super) fn run<P: Descriptor>(mut self, packets: &mut [P]) {
+        for stage in packets.chunks_mut(STAGE) {
+            self.run_stage(stage);
+        }
+        self.engine.statistics.add(&self.tally);
+    }
+
+    fn run_stage<P: Descriptor>(&mut self, packets: &mut [P]) {
+        for packet in packets.iter() {
+            packet.prefetch();
+        }
+        let mut slots: SmallVec<[Prepared; STAGE]> = SmallVec::new();
+        for packet in packets.iter() {
+            slots.push(self.prepare(packet));
+        }
+        for slot in &mut slots {
+            if let Prepared::Look(slot) = slot {
+                slot.probe = self.engine.table.probe(slot.hash);
+            }
+        }
+        for (packet, prepared) in packets.iter_mut().zip(&slots) {
+            self.decide(packet, prepared);
+        }
+    }
+
+    /// Stage 1 for one packet.
+    fn prepare<P: Descriptor>(&mut self, packet: &P) -> Prepared {
+        let metadata = packet.metadata();
+        if metadata.state == state::INV {
+            return Prepared::Refused;
+        }
+        if metadata.connection != ConnectionId::NONE
+            && metadata.zone == self.action.zone
+            && !self.action.force
+        {
+            self.engine.table.prefetch_record(metadata.connection);
+            return Prepared::Cached;
+        }
+        self.look(packet)
+    }
+
+    /// Parses a packet and begins its look-up.
+    fn look<P: Descriptor>(&mut self, packet: &P) -> Prepared {
+        let facts = match packet::parse(packet.bytes(), &packet.hints(), &self.parse) {
+            Ok(facts) => facts,
+            Err(malformed) => return Prepared::Malformed(malformed.reason),
+        };
+        let Some(tuple) = Tuple::of(&facts, self.action.zone) else {
+            return Prepared::Malformed(Reason::IcmpType);
+        };
+        let (key, side) = tuple.key();
+        let hash = self.engine.table.hash(&key);
+        self.engine.table.prefetch(hash);
+        Prepared::Look(Slot {
+            facts,
+            tuple,
+            key,
+            side,
+            hash,
+            probe: Probe::NONE,
+        })
+    }
+
+    /// Stage 3 for one packet.
+    fn decide<P: Descriptor>(&mut self, packet: &mut P, prepared: &Prepared) {
+        match prepared {
+            Prepared::Look(slot) => self.process(packet, slot),
+            Prepared::Cached => {
+                if !self.process_cached(packet) {
+                    let prepared = self.look(packet);
+                    match &prepared {
+                        Prepared::Look(slot) => self.process(packet, slot),
+                        Prepared::Malformed(reason) => self.malformed(packet, *reason),
+                        Prepared::Cached | Prepared::Refused => {}
+                    }
+                }
+            }
+            Prepared::Malformed(reason) => self.malformed(packet, *reason),
+            Prepared::Refused => self.malformed(packet, packet.metadata().reason),
+        }
+    }
+
+    #[cold]
+    fn malformed<P: Descriptor>(&mut self, packet: &mut P, reason: Reason) {
+        self.tally.add(Counter::Invalid, 1);
+        self.engine.statistics.reason(reason);
+        packet.set_metadata(&Metadata {
+            state: state::INV | state::TRK,
+            reason,
+            zone: self.action.zone,
+            ..Metadata::default()
+        });
+        if packet.wants_original() {
+            packet.set_original(None);
+        }
+    }
+
+    /// The second pass of a packet through the same zone: its connection is known by id, and state
+    /// and timeout were dealt with by the first pass. `false` when the id no longer holds, or the
+    /// connection is a helper's control channel, whose packets always go the whole way.
+    fn process_cached<P: Descriptor>(&mut self, packet: &mut P) -> bool {
+        let mut metadata = packet.metadata();
+        let Some(mut guard) = self.engine.table.get(metadata.connection) else {
+            return false;
+        };
+        if !guard.is_visible(&self.at)
+            || guard.zone() != self.action.zone
+            || verdict::is_control_channel(&guard)
+        {
+            return false;
+        }
+        self.tally.add(Counter::Cached, 1);
+        metadata.zone = self.action.zone;
+        metadata.reason = Reason::None;
+        verdict::set_mark_and_label(&mut guard, self.action);
+        verdict::read_mark_and_label(&guard, &mut metadata);
+        drop(guard);
+        packet.set_metadata(&metadata);
+        true
+    }
+
+    /// Steps 1 to 12 for one packet.
+    fn process<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot) {
+        let mut metadata = packet.metadata();
+        // 1: entering another zone forgets the state of the last one.
+        if metadata.state != 0 && metadata.zone != self.action.zone {
+            metadata.state = 0;
+        }
+        // 2: the look-up.
+        let found = if metadata.state & (state::SNAT | state::DNAT) == 0 {
+            self.engine
+                .table
+                .find(slot.probe, slot.hash, &slot.key, slot.side, &self.at)
+        } else {
+            self.find_translated(&slot.tuple)
+        };
+        let judged = match found {
+            // 3: `force` drops a connection that this packet would only be the reply of.
+            Some((guard, Direction::Reply)) if self.action.force => {
+                self.engine.remove(guard);
+                self.tally.add(Counter::Removed, 1);
+                self.unknown(packet, &slot.facts, &slot.tuple, metadata.state)
+            }
+            Some((guard, direction)) => {
+                self.known(packet, &slot.facts, metadata.state, guard, direction)
+            }
+            None => self.unfound(packet, slot, metadata.state),
+        };
+        self.write(packet, slot, judged);
+    }
+
+    /// 2, for a packet that was translated earlier in this zone: its addresses are those of the
+    /// other direction's tuple.
+    #[cold]
+    fn find_translated(&mut self, tuple: &Tuple) -> Option<(Guard<'e>, Direction)> {
+        let (key, side) = tuple.reversed().key();
+        let hash = self.engine.table.hash(&key);
+        let found = self
+            .engine
+            .table
+            .find(Probe::NONE, hash, &key, side, &self.at);
+        if found.is_none() {
+            self.tally.add(Counter::TranslatedMiss, 1);
+        }
+        found.map(|(guard, direction)| (guard, direction.opposite()))
+    }
+
+    /// 5: the packet's connection is known: advance its state.
+    fn known<P: Descriptor>(
+        &mut self,
+        packet: &P,
+        facts: &Facts,
+        before: u8,
+        mut guard: Guard<'e>,
+        direction: Direction,
+    ) -> Judged<'e> {
+        let mut bits = before;
+        let reply_bit = if direction == Direction::Reply {
+            state::RPL
+        } else {
+            0
+        };
+        if let Transport::Error(_) = facts.transport {
+            bits |= state::REL | reply_bit;
+            return Judged {
+                state: bits,
+                reason: Reason::None,
+                connection: Some((guard, direction)),
+            };
+        }
+        let mut flags = guard.flags();
+        if flags.contains(Flags::RELATED) {
+            bits |= state::REL;
+        }
+        let mut words = track::State {
+            words: guard.protocol(),
+            extension: [0; 8],
+        };
+        let extended = track::uses_extension(self.track.machine, facts.proto);
+        if extended {
+            words.extension = guard.extension();
+        }
+        let mut options = self.track;
+        options.liberal |= flags.contains(Flags::LIBERAL);
+        let step = track::advance(&mut words, facts, packet.bytes(), direction, &options);
+        self.tally.track(&step);
+        let reason = match step.outcome {
+            Outcome::Valid => {
+                let answered = flags.contains(Flags::SEEN_REPLY) || direction == Direction::Reply;
+                if self.kernel && !answered {
+                    bits |= state::NEW;
+                } else {
+                    bits = (bits | state::EST | reply_bit) & !state::NEW;
+                }
+                Reason::None
+            }
+            Outcome::ValidNew => {
+                bits |= state::NEW;
+                Reason::None
+            }
+            Outcome::Invalid(reason) => {
+                bits = state::INV;
+                self.engine.statistics.reason(reason);
+                self.tally.add(Counter::Invalid, 1);
+                reason
+            }
+            Outcome::New => {
+                // The connection's own tuple: that of a translated packet is not its name.
+                let tuple = match direction {
+                    Direction::Original => guard.original(),
+                    Direction::Reply => guard.reply(),
+                };
+                self.engine.remove(guard);
+                self.tally.add(Counter::Removed, 1);
+                return self.unknown(packet, facts, &tuple, bits);
+            }
+        };
+        guard.set_protocol(words.words);
+        if extended {
+            guard.set_extension(words.extension);
+        }
+        let mut changed = flags;
+        if direction == Direction::Reply && bits & state::INV == 0 {
+            changed.insert(Flags::SEEN_REPLY);
+        }
+        if step.assured {
+            changed.insert(Flags::ASSURED);
+        }
+        if changed != flags {
+            flags = changed;
+            guard.set_flags(flags);
+        }
+        if let Some(class) = step.timeout {
+            let millis = self.engine.timeouts.millis(guard.policy(), class);
+            guard.set_expiry(self.at.now.plus(millis));
+        }
+        if self.switches.accounting {
+            guard.count(direction, packet.bytes().len() as u64);
+        }
+        self.tally.add(Counter::Found, 1);
+        Judged {
+            state: bits,
+            reason,
+            connection: Some((guard, direction)),
+        }
+    }
+
+    /// 6 and 7: no connection has the packet's tuple.
+    fn unfound<P: Descriptor>(&mut self, packet: &P, slot: &Slot, before: u8) -> Judged<'e> {
+        if before & (state::SNAT | state::DNAT) != 0 && self.action.nat.is_none() {
+            if let Some((guard, direction)) = self.find_original(packet, slot) {
+                return self.known(packet, &slot.facts, before, guard, direction);
+            }
+        }
+        if let Transport::Error(_) = slot.facts.transport {
+            self.tally.add(Counter::Invalid, 1);
+            self.engine.statistics.reason(Reason::IcmpErrorUnrelated);
+            return Judged::invalid(Reason::IcmpErrorUnrelated);
+        }
+        self.unknown(packet, &slot.facts, &slot.tuple, before)
+    }
+
+    /// 6: a packet that was translated elsewhere still knows the tuple it began with.
+    #[cold]
+    fn find_original<P: Descriptor>(
+        &mut self,
+        packet: &P,
+        slot: &Slot,
+    ) -> Option<(Guard<'e>, Direction)> {
+        let mut original = packet.original()?;
+        if original.family != slot.tuple.family || original.proto == 0 {
+            return None;
+        }
+        original.zone = self.action.zone;
+        if matches!(original.proto, proto::ICMP | proto::ICMPV6) {
+            original.sport = slot.tuple.sport;
+            original.dport = slot.tuple.dport;
+        }
+        let (key, side) = original.key();
+        let hash = self.engine.table.hash(&key);
+        let (guard, _) = self
+            .engine
+            .table
+            .find(Probe::NONE, hash, &key, side, &self.at)?;
+        // The direction stays that of the packet's own look-up, which found nothing.
+        Some((guard, Direction::Original))
+    }
+
+    /// 8: the packet begins a connection, if it may.
+    fn unknown<P: Descriptor>(
+        &mut self,
+        packet: &P,
+        facts: &Facts,
+        tuple: &Tuple,
+        before: u8,
+    ) -> Judged<'e> {
+        match self.create(packet.bytes(), packet.in_port(), facts, tuple) {
+            Created::Done(judged) => judged,
+            // Another thread stored the same connection a moment ago: this packet is its next one,
+            // as if it had come that moment later.
+            Created::LostRace(guard, direction) => {
+                self.known(packet, facts, before, guard, direction)
+            }
+        }
+    }
+
+    /// 9 to 12: the verdict.
+    fn write<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot, judged: Judged<'e>) {
+        let mut metadata = Metadata {
+            state: judged.state | state::TRK,
+            reason: judged.reason,
+            zone: self.action.zone,
+            ..Metadata::default()
+        };
+        let wants_original = packet.wants_original();
+        match judged.connection {
+            Some((mut guard, direction)) => {
+                verdict::set_mark_and_label(&mut guard, self.action);
+                verdict::read_mark_and_label(&guard, &mut metadata);
+                metadata.reply = direction == Direction::Reply;
+                metadata.icmp_related = matches!(slot.facts.transport, Transport::Error(_));
+                if self.action.nat.is_none() {
+                    metadata.connection = guard.id();
+                }
+                let original = wants_original.then(|| self.engine.original_tuple(&guard));
+                drop(guard);
+                if let Some(tuple) = original {
+                    packet.set_original(Some(&tuple));
+                }
+            }
+            None => {
+                if wants_original {
+                    packet.set_original(Some(&slot.tuple));
+                }
+            }
+        }
+        packet.set_metadata(&metadata);
+    }
+
+    /// The durations of the policy with this number.
+    pub(super) fn durations(&self) -> &Durations {
+        &self.engine.timeouts
+    }
+}

@@ -1,0 +1,45 @@
+//! The only door to atomics, locks and threads.
+//!
+//! Every other module takes its primitives from here, so that one switch (`--cfg loom`) puts the
+//! loom model checker under all of them. `native` and `model` are the two sides of the switch;
+//! `seqlock`, `spin`, `snapshot`, `counter` and `stripe` are what the engine builds from them, and
+//! `line` is what it needs to know of cache lines.
+//!
+//! What the model cannot see, and therefore must not be relied on without another proof:
+//! * load buffering (a load that takes its value from a store after it in program order);
+//! * the difference between `SeqCst` and `AcqRel` on loads and stores (fences are modelled);
+//! * memory that is not made of its own types: under the model, records and buckets are boxed, not
+//!   mapped;
+//! * [`snapshot`]: arc-swap works on raw atomics of its own, so the model runs a mutex in its place;
+//! * `stripe`: thread-locals of the model are per execution, and every thread gets stripe zero.
+
+#[cfg(loom)]
+mod model;
+#[cfg(not(loom))]
+mod native;
+
+pub mod counter;
+pub mod line;
+pub mod seqlock;
+pub mod snapshot;
+pub mod spin;
+pub mod stripe;
+
+#[cfg(loom)]
+pub use model::{
+    Arc, AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard,
+    Ordering, fence, pause, thread,
+};
+#[cfg(not(loom))]
+pub use native::{
+    Arc, AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard,
+    Ordering, fence, pause, thread,
+};
+
+/// Locks a mutex. A panic of another holder does not make the data bad: every critical section of
+/// this crate leaves it consistent at each step.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}

@@ -1,0 +1,171 @@
+//! A sequence lock: a small value that is read by every batch and written a few times a day.
+//!
+//! Readers never write to shared memory: they read a sequence number, the value, and the number
+//! again, and take the value if the number was even and did not change. The crate of the same name
+//! has the same interface, and is not used: it copies the value with plain reads while a writer may
+//! be storing it, which is a data race by the language's rules (Miri reports it), and it carries a
+//! mutex crate of its own. Here the value travels as words, each an atomic, so a torn copy is merely
+//! stale bits that the sequence number throws away.
+//!
+//! Orderings:
+//! * writer: `sequence` odd (Relaxed), fence (Release), words (Relaxed), `sequence` even (Release);
+//! * reader: `sequence` (Acquire), words (Relaxed), fence (Acquire), `sequence` (Relaxed).
+//!
+//! A reader that sees a word of a write in progress has, by the two fences, also the odd number in
+//! its past, so its second look differs from its first. A reader whose first look gives the even
+//! number of a finished write has, by its Acquire, all words of that write.
+
+use std::ops::{Deref, DerefMut};
+
+use crossbeam_utils::Backoff;
+
+use super::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock, pause};
+
+/// Words that a value may have.
+pub const WORDS: usize = 2;
+
+/// A value that travels as words.
+pub trait Words: Copy {
+    /// The value as words.
+    fn to_words(self) -> [u64; WORDS];
+    /// The value of these words; called only with what [`Words::to_words`] gave.
+    fn from_words(words: [u64; WORDS]) -> Self;
+}
+
+/// A value behind a sequence lock.
+pub struct SeqLock<T> {
+    sequence: AtomicU64,
+    words: [AtomicU64; WORDS],
+    writer: Mutex<T>,
+}
+
+impl<T: Words> SeqLock<T> {
+    /// Begins with `value`.
+    pub fn new(value: T) -> SeqLock<T> {
+        SeqLock {
+            sequence: AtomicU64::new(0),
+            words: value.to_words().map(AtomicU64::new),
+            writer: Mutex::new(value),
+        }
+    }
+
+    /// The value; waits while a writer is at work.
+    #[inline]
+    pub fn read(&self) -> T {
+        let backoff = Backoff::new();
+        loop {
+            if let Some(value) = self.try_read() {
+                return value;
+            }
+            pause(&backoff);
+        }
+    }
+
+    /// The value, unless a writer is at work.
+    #[inline]
+    pub fn try_read(&self) -> Option<T> {
+        // Acquire: pairs with the Release store in `SeqLockGuard::drop`.
+        let before = self.sequence.load(Ordering::Acquire);
+        let words = std::array::from_fn(|i| self.words[i].load(Ordering::Relaxed));
+        // Acquire: pairs with the Release fence in `SeqLockGuard::drop`.
+        fence(Ordering::Acquire);
+        let after = self.sequence.load(Ordering::Relaxed);
+        (before == after && before % 2 == 0).then(|| T::from_words(words))
+    }
+
+    /// The right to change the value, which is published when the guard is dropped.
+    pub fn lock_write(&self) -> SeqLockGuard<'_, T> {
+        SeqLockGuard {
+            lock: self,
+            value: lock(&self.writer),
+        }
+    }
+}
+
+/// The right to change a value.
+pub struct SeqLockGuard<'a, T: Words> {
+    lock: &'a SeqLock<T>,
+    value: MutexGuard<'a, T>,
+}
+
+impl<T: Words> Deref for SeqLockGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: Words> DerefMut for SeqLockGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T: Words> Drop for SeqLockGuard<'_, T> {
+    fn drop(&mut self) {
+        // Only the holder of the mutex writes the sequence, so a Relaxed read is its own last value.
+        let sequence = self.lock.sequence.load(Ordering::Relaxed);
+        self.lock.sequence.store(sequence + 1, Ordering::Relaxed);
+        // Release: pairs with the Acquire fence in `try_read`.
+        fence(Ordering::Release);
+        for (word, value) in self.lock.words.iter().zip(self.value.to_words()) {
+            word.store(value, Ordering::Relaxed);
+        }
+        // Release: pairs with the Acquire load in `try_read`.
+        self.lock.sequence.store(sequence + 2, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SeqLock, WORDS, Words};
+
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    struct Pair(u64, u64);
+
+    impl Words for Pair {
+        fn to_words(self) -> [u64; WORDS] {
+            [self.0, self.1]
+        }
+        fn from_words(words: [u64; WORDS]) -> Pair {
+            Pair(words[0], words[1])
+        }
+    }
+
+    #[cfg(not(loom))]
+    #[test]
+    fn a_read_is_never_torn() {
+        let rounds = if cfg!(miri) { 20 } else { 20_000 };
+        let lock = SeqLock::new(Pair(0, 0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for i in 1..=rounds {
+                    *lock.lock_write() = Pair(i, i);
+                }
+            });
+            let mut last = 0;
+            while last < rounds {
+                let Pair(a, b) = lock.read();
+                assert_eq!(a, b);
+                assert!(a >= last);
+                last = a;
+            }
+        });
+    }
+
+    #[cfg(loom)]
+    #[test]
+    fn loom_a_read_is_never_torn() {
+        loom::model(|| {
+            let lock = crate::sync::Arc::new(SeqLock::new(Pair(0, 0)));
+            let writer = lock.clone();
+            let thread = crate::sync::thread::spawn(move || *writer.lock_write() = Pair(1, 1));
+            if let Some(Pair(a, b)) = lock.try_read() {
+                assert_eq!(a, b);
+            }
+            thread.join().expect("the writer does not panic");
+            assert_eq!(lock.try_read(), Some(Pair(1, 1)));
+        });
+    }
+}

@@ -1,0 +1,493 @@
+//! Where records live, and where free ones wait.
+//!
+//! Records come in chunks, each chunk in *planes*: all hot lines together, all cold lines together.
+//! So the sweep walks hot lines alone, and a huge page holds the hot lines of 32,768 connections. A
+//! record's number says where it is: chunk in the high bits, place in the low ones. Chunks are of one
+//! address family, since only IPv6 records need the wide plane.
+//!
+//! A record's memory is never used for anything else and never given back while the table lives. That
+//! is why readers need no reference counts and no grace periods: the worst that a stale number leads
+//! to is another connection's record, which the generation in its word tells apart.
+//!
+//! Free records wait in *magazines*, one per stripe of threads and family. A thread takes from and
+//! gives to its own magazine; whole magazines move to and from a depot behind a mutex. New records
+//! leave the newest chunk in runs of contiguous numbers, so a thread's connections are neighbours and
+//! two threads that insert don't write the same lines.
+
+use super::due::Due;
+use super::entry::{Cold, Eight, Hot};
+use super::memory::Plane;
+use crate::error::Error;
+use crate::packet::Family;
+use crate::sync::line::CachePadded;
+use crate::sync::spin::Spin;
+use crate::sync::stripe::{self, STRIPES};
+use crate::sync::{AtomicI64, AtomicPtr, AtomicU32, Mutex, Ordering, lock};
+
+/// Bits of a record's number that are its place in its chunk.
+pub(super) const PLACE_BITS: u32 = if cfg!(loom) {
+    2
+} else if cfg!(miri) {
+    6
+} else {
+    15
+};
+/// Records of a chunk.
+pub(super) const CHUNK: usize = 1 << PLACE_BITS;
+/// Chunks that a table may have; with all places, one bit of a record number stays free.
+const MOST_CHUNKS: usize = if cfg!(loom) { 4 } else { 1 << 15 };
+/// Records that move between a magazine and the depot at a time.
+const LOT: usize = if cfg!(any(loom, miri)) { 2 } else { 64 };
+
+/// The planes of one chunk. A null pointer is a plane that the chunk does not have.
+struct Chunk {
+    hot: AtomicPtr<Hot>,
+    cold: AtomicPtr<Cold>,
+    wide: AtomicPtr<Eight>,
+    extension: AtomicPtr<Eight>,
+    account: AtomicPtr<Eight>,
+    due: AtomicPtr<Due>,
+}
+
+/// What owns the memory behind a chunk's pointers.
+struct Planes {
+    hot: Plane<Hot>,
+    cold: Plane<Cold>,
+    wide: Option<Plane<Eight>>,
+    extension: Option<Plane<Eight>>,
+    account: Option<Plane<Eight>>,
+    due: Box<Due>,
+}
+
+/// Free records of one stripe and family.
+struct Magazine {
+    numbers: [u32; 2 * LOT],
+    len: usize,
+}
+
+/// What a stripe of threads has for itself.
+struct Stripe {
+    magazines: [Magazine; 2],
+    /// Connections that this stripe may still make before it must ask again.
+    credit: i64,
+}
+
+/// What all threads share.
+struct Depot {
+    planes: Vec<Planes>,
+    lots: [Vec<[u32; LOT]>; 2],
+    /// Next new record of each family, and how many are left in its chunk.
+    fresh: [(u32, usize); 2],
+    extension: bool,
+    accounting: bool,
+    /// A chunk that is mapped and touched ahead, by family.
+    spare: [Option<Planes>; 2],
+}
+
+/// Why there is no record to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoRecord {
+    /// The limit is reached.
+    Full,
+    /// There is no memory.
+    NoMemory,
+}
+
+/// The records of a table.
+pub(super) struct Arena {
+    chunks: Box<[Chunk]>,
+    used: AtomicU32,
+    stripes: Box<[CachePadded<Spin<Stripe>>]>,
+    live: Box<[CachePadded<AtomicI64>]>,
+    /// Connections that may still be made, less what stripes hold as credit.
+    remaining: CachePadded<AtomicI64>,
+    limit: AtomicU32,
+    depot: Mutex<Depot>,
+}
+
+/// While so many connections or more may still be made, stripes take credit in lots.
+const PLENTY: i64 = (STRIPES * LOT * 4) as i64;
+
+impl Arena {
+    pub(super) fn new(limit: u32, extension: bool) -> Arena {
+        let chunk = || Chunk {
+            hot: AtomicPtr::default(),
+            cold: AtomicPtr::default(),
+            wide: AtomicPtr::default(),
+            extension: AtomicPtr::default(),
+            account: AtomicPtr::default(),
+            due: AtomicPtr::default(),
+        };
+        let magazine = || Magazine {
+            numbers: [0; 2 * LOT],
+            len: 0,
+        };
+        let stripe = || Stripe {
+            magazines: [magazine(), magazine()],
+            credit: 0,
+        };
+        // Enough for the limit at creation and for any that is set later within reason; the directory
+        // of the largest table would be 1.5 MB.
+        Arena {
+            chunks: (0..MOST_CHUNKS).map(|_| chunk()).collect(),
+            used: AtomicU32::new(0),
+            stripes: (0..STRIPES)
+                .map(|_| CachePadded::new(Spin::new(stripe())))
+                .collect(),
+            live: (0..STRIPES)
+                .map(|_| CachePadded::new(AtomicI64::new(0)))
+                .collect(),
+            remaining: CachePadded::new(AtomicI64::new(i64::from(limit))),
+            limit: AtomicU32::new(limit),
+            depot: Mutex::new(Depot {
+                planes: Vec::new(),
+                lots: [Vec::new(), Vec::new()],
+                fresh: [(0, 0), (0, 0)],
+                extension,
+                accounting: false,
+                spare: [None, None],
+            }),
+        }
+    }
+
+    /// Chunks in use: record numbers are below `chunks_used() * CHUNK`.
+    pub(super) fn chunks_used(&self) -> usize {
+        // Acquire: pairs with the Release in `add_chunk`; the chunk's pointers are there.
+        self.used.load(Ordering::Acquire) as usize
+    }
+
+    #[inline]
+    fn chunk(&self, number: u32) -> &Chunk {
+        &self.chunks[(number >> PLACE_BITS) as usize]
+    }
+
+    /// The hot line of a record.
+    ///
+    /// `number` must be one that this arena gave out: numbers come from index slots, guards and
+    /// checked ids only.
+    #[inline]
+    pub(super) fn hot(&self, number: u32) -> &Hot {
+        let first = self.chunk(number).hot.load(Ordering::Relaxed);
+        line(first, number)
+    }
+
+    #[inline]
+    pub(super) fn cold(&self, number: u32) -> &Cold {
+        line(self.chunk(number).cold.load(Ordering::Relaxed), number)
+    }
+
+    #[inline]
+    pub(super) fn wide(&self, number: u32) -> Option<&Eight> {
+        optional(self.chunk(number).wide.load(Ordering::Relaxed), number)
+    }
+
+    #[inline]
+    pub(super) fn extension(&self, number: u32) -> Option<&Eight> {
+        optional(self.chunk(number).extension.load(Ordering::Relaxed), number)
+    }
+
+    #[inline]
+    pub(super) fn account(&self, number: u32) -> Option<&Eight> {
+        // Acquire: pairs with the Release in `enable_accounting`; the plane may be younger than the
+        // record.
+        optional(self.chunk(number).account.load(Ordering::Acquire), number)
+    }
+
+    /// Who is due in a chunk in use.
+    #[inline]
+    pub(super) fn due(&self, chunk: usize) -> &Due {
+        line(self.chunks[chunk].due.load(Ordering::Relaxed), 0)
+    }
+
+    /// The lines that a look-up of this record will touch.
+    #[inline]
+    pub(super) fn prefetch(&self, number: u32) {
+        let place = number as usize & (CHUNK - 1);
+        let chunk = self.chunk(number);
+        crate::sync::line::prefetch(chunk.hot.load(Ordering::Relaxed).wrapping_add(place));
+        let wide = chunk.wide.load(Ordering::Relaxed);
+        if !wide.is_null() {
+            crate::sync::line::prefetch(wide.wrapping_add(place));
+        }
+    }
+
+    /// A record number that this arena gave out at some time, if `number` is one.
+    pub(super) fn check(&self, number: u32) -> Option<u32> {
+        ((number >> PLACE_BITS) < self.chunks_used() as u32).then_some(number)
+    }
+
+    /// Connections, those that are not swept yet included.
+    pub(super) fn live(&self) -> u32 {
+        let sum: i64 = self
+            .live
+            .iter()
+            .map(|live| live.load(Ordering::Relaxed))
+            .sum();
+        sum.clamp(0, i64::from(u32::MAX)) as u32
+    }
+
+    pub(super) fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_limit(&self, limit: u32) {
+        let before = self.limit.swap(limit, Ordering::Relaxed);
+        self.remaining
+            .fetch_add(i64::from(limit) - i64::from(before), Ordering::Relaxed);
+    }
+
+    /// Takes a free record.
+    pub(super) fn take(&self, family: Family) -> Result<u32, NoRecord> {
+        let index = stripe::current();
+        let mut stripe = self.stripes[index].lock();
+        if stripe.credit == 0 {
+            match self.take_credit() {
+                0 => {
+                    drop(stripe);
+                    if !self.collect_credit() {
+                        return Err(NoRecord::Full);
+                    }
+                    stripe = self.stripes[index].lock();
+                    if stripe.credit == 0 {
+                        stripe.credit = self.take_credit();
+                    }
+                    if stripe.credit == 0 {
+                        return Err(NoRecord::Full);
+                    }
+                }
+                credit => stripe.credit = credit,
+            }
+        }
+        let magazine = &mut stripe.magazines[family as usize];
+        if magazine.len == 0 {
+            self.fill(magazine, family)?;
+        }
+        magazine.len -= 1;
+        let number = magazine.numbers[magazine.len];
+        stripe.credit -= 1;
+        // Only holders of this stripe's lock write its count.
+        let live = &self.live[index];
+        live.store(live.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        Ok(number)
+    }
+
+    /// Gives a record back; its word is already that of its next life.
+    pub(super) fn give(&self, number: u32, family: Family) {
+        let index = stripe::current();
+        let mut stripe = self.stripes[index].lock();
+        let live = &self.live[index];
+        live.store(live.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        stripe.credit += 1;
+        let lot = LOT as i64;
+        let scarce = self.remaining.load(Ordering::Relaxed) < PLENTY;
+        if scarce || stripe.credit > 2 * lot {
+            let back = if scarce { stripe.credit } else { lot };
+            stripe.credit -= back;
+            self.remaining.fetch_add(back, Ordering::Relaxed);
+        }
+        let magazine = &mut stripe.magazines[family as usize];
+        if magazine.len == magazine.numbers.len() {
+            let (keep, full) = magazine.numbers.split_at(LOT);
+            debug_assert_eq!(keep.len(), LOT);
+            let full = *full.first_chunk().expect("a magazine holds two lots");
+            lock(&self.depot).lots[family as usize].push(full);
+            magazine.len = LOT;
+        }
+        magazine.numbers[magazine.len] = number;
+        magazine.len += 1;
+    }
+
+    /// Takes credit from the common pot: a lot while there is plenty, then one at a time, so that the
+    /// limit is exact when it is near.
+    fn take_credit(&self) -> i64 {
+        let mut remaining = self.remaining.load(Ordering::Relaxed);
+        loop {
+            let take = if remaining > PLENTY { LOT as i64 } else { 1 };
+            if remaining < take {
+                return 0;
+            }
+            match self.remaining.compare_exchange_weak(
+                remaining,
+                remaining - take,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return take,
+                Err(now) => remaining = now,
+            }
+        }
+    }
+
+    /// The pot is empty: collects what stripes hold and don't use. `false` when there was nothing.
+    #[cold]
+    fn collect_credit(&self) -> bool {
+        let mut collected = 0;
+        for stripe in &self.stripes {
+            if let Some(mut stripe) = stripe.try_lock() {
+                collected += std::mem::take(&mut stripe.credit);
+            }
+        }
+        let before = self.remaining.fetch_add(collected, Ordering::Relaxed);
+        before + collected > 0
+    }
+
+    /// Puts a lot of free records into an empty magazine.
+    #[cold]
+    fn fill(&self, magazine: &mut Magazine, family: Family) -> Result<(), NoRecord> {
+        let mut depot = lock(&self.depot);
+        let kind = family as usize;
+        if let Some(lot) = depot.lots[kind].pop() {
+            magazine.numbers[..LOT].copy_from_slice(&lot);
+            magazine.len = LOT;
+            return Ok(());
+        }
+        if depot.fresh[kind].1 == 0 {
+            self.add_chunk(&mut depot, family)
+                .map_err(|_| NoRecord::NoMemory)?;
+        }
+        let (first, left) = depot.fresh[kind];
+        let run = left.min(LOT);
+        // The last of the magazine leaves first: fill it backwards, so records leave in order.
+        for (i, number) in magazine.numbers[..run].iter_mut().rev().enumerate() {
+            *number = first + i as u32;
+        }
+        magazine.len = run;
+        depot.fresh[kind] = (first + run as u32, left - run);
+        Ok(())
+    }
+
+    /// Brings another chunk into use.
+    fn add_chunk(&self, depot: &mut Depot, family: Family) -> Result<(), Error> {
+        let used = self.used.load(Ordering::Relaxed) as usize;
+        let chunk = self.chunks.get(used).ok_or(Error::NoMemory)?;
+        let planes = match depot.spare[family as usize].take() {
+            Some(planes) => planes,
+            None => new_planes(family, depot.extension)?,
+        };
+        let accounting = if depot.accounting {
+            Some(Plane::map(CHUNK)?)
+        } else {
+            None
+        };
+        // What is freed later must find room without allocating.
+        depot.lots[family as usize].reserve(CHUNK / LOT + 1);
+        let planes = Planes {
+            account: accounting,
+            ..planes
+        };
+        // Relaxed: the Release on `used`, and the chain of releases by which a record number travels
+        // from here to any reader (depot mutex, bucket slot), publish the pointers.
+        chunk.hot.store(planes.hot.as_ptr(), Ordering::Relaxed);
+        chunk.cold.store(planes.cold.as_ptr(), Ordering::Relaxed);
+        chunk.due.store(
+            std::ptr::from_ref(&*planes.due).cast_mut(),
+            Ordering::Relaxed,
+        );
+        for (pointer, plane) in [
+            (&chunk.wide, &planes.wide),
+            (&chunk.extension, &planes.extension),
+            (&chunk.account, &planes.account),
+        ] {
+            if let Some(plane) = plane {
+                pointer.store(plane.as_ptr(), Ordering::Relaxed);
+            }
+        }
+        depot.planes.push(planes);
+        depot.fresh[family as usize] = ((used << PLACE_BITS) as u32, CHUNK);
+        // Release: pairs with the Acquire in `chunks_used`.
+        self.used.store(used as u32 + 1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Makes a spare chunk ready for each family in use that is about to need one.
+    pub(super) fn provision(&self) {
+        for family in [Family::V4, Family::V6] {
+            let kind = family as usize;
+            let extension = {
+                let depot = lock(&self.depot);
+                let (_, left) = depot.fresh[kind];
+                if left == 0 || left > CHUNK / 2 || depot.spare[kind].is_some() {
+                    continue;
+                }
+                depot.extension
+            };
+            // Mapped and touched without the lock.
+            if let Ok(planes) = new_planes(family, extension) {
+                planes.hot.populate(CHUNK);
+                planes.cold.populate(CHUNK);
+                let mut depot = lock(&self.depot);
+                depot.spare[kind].get_or_insert(planes);
+            }
+        }
+    }
+
+    /// Room for `connections` IPv4 connections, made ready at once.
+    pub(super) fn prepare(&self, connections: usize) -> Result<(), Error> {
+        let mut depot = lock(&self.depot);
+        let mut lots = Vec::new();
+        for _ in 0..connections.div_ceil(CHUNK) {
+            self.add_chunk(&mut depot, Family::V4)?;
+            let (first, count) = depot.fresh[Family::V4 as usize];
+            let planes = depot.planes.last().expect("a chunk was added");
+            planes.hot.populate(CHUNK);
+            planes.cold.populate(CHUNK);
+            depot.fresh[Family::V4 as usize] = (0, 0);
+            for lot in 0..count / LOT {
+                let first = first + (lot * LOT) as u32;
+                lots.push(std::array::from_fn(|i| first + (LOT - 1 - i) as u32));
+            }
+        }
+        lots.reverse();
+        depot.lots[Family::V4 as usize].extend(lots);
+        Ok(())
+    }
+
+    /// Gives every chunk, and those to come, a plane of counters.
+    pub(super) fn enable_accounting(&self) -> Result<(), Error> {
+        let mut depot = lock(&self.depot);
+        if depot.accounting {
+            return Ok(());
+        }
+        for (planes, chunk) in depot.planes.iter_mut().zip(&self.chunks) {
+            if planes.account.is_none() {
+                let plane = Plane::map(CHUNK)?;
+                // Release: pairs with the Acquire in `account`.
+                chunk.account.store(plane.as_ptr(), Ordering::Release);
+                planes.account = Some(plane);
+            }
+        }
+        depot.accounting = true;
+        Ok(())
+    }
+}
+
+fn new_planes(family: Family, extension: bool) -> Result<Planes, Error> {
+    let wide = family == Family::V6;
+    Ok(Planes {
+        hot: Plane::map(CHUNK)?,
+        cold: Plane::map(CHUNK)?,
+        wide: if wide { Some(Plane::map(CHUNK)?) } else { None },
+        extension: if extension {
+            Some(Plane::map(CHUNK)?)
+        } else {
+            None
+        },
+        account: None,
+        due: Box::new(Due::new()),
+    })
+}
+
+/// The line of record `number` in the plane that begins at `first`.
+#[inline]
+fn line<'a, T>(first: *mut T, number: u32) -> &'a T {
+    let place = first.wrapping_add(number as usize & (CHUNK - 1));
+    // SAFETY: numbers reach this function only from places that got them after their chunk was
+    // published (see `add_chunk`), so `first` is the plane of that chunk, `place` is inside it, the
+    // memory is zeroed or initialised, and it lives as long as the arena that the callers borrow.
+    unsafe { &*place }
+}
+
+#[inline]
+fn optional<'a, T>(first: *mut T, number: u32) -> Option<&'a T> {
+    (!first.is_null()).then(|| line(first, number))
+}

@@ -1,0 +1,276 @@
+//! One cache line of the index: eleven tags, eleven slots, a writer's lock, and the way to more.
+//!
+//! ```text
+//!  0        8                16        20                                              64
+//!  ┌────────┬────────────────┬─────────┬───────────────────────────────────────────────┐
+//!  │ header │ tags 0 to 7    │ tags 8- │ slots 0 to 10: record number, node bit        │
+//!  │ L next │                │ 10      │                                               │
+//!  └────────┴────────────────┴─────────┴───────────────────────────────────────────────┘
+//! ```
+//!
+//! A reader compares all tags at once and looks only at records whose tag fits. It takes no lock and
+//! writes nothing.
+//!
+//! Writers hold the lock bit of the *primary* bucket for the whole chain. An entry appears by its slot
+//! and then its tag (Release), and disappears by its tag; so a reader that sees a tag (Acquire) sees
+//! the slot that belongs to it or a younger one, and whatever the slot leads to is compared by key
+//! under the record's own lock. Entries never move within a chain.
+//!
+//! A bucket that is full continues in an overflow bucket of the same form. Buckets of either kind are
+//! never freed.
+
+use crossbeam_utils::Backoff;
+
+use super::entry::Line;
+use crate::sync::{AtomicU32, AtomicU64, Ordering, pause};
+
+/// Slots of a bucket.
+pub(super) const SLOTS: usize = 11;
+/// An empty slot.
+const EMPTY: u8 = 0;
+const LOCK: u64 = 1 << 63;
+const NEXT: u64 = 0xffff_ffff;
+
+/// A bucket.
+#[repr(align(64))]
+pub(super) struct Bucket {
+    header: AtomicU64,
+    tags: AtomicU64,
+    more_tags: AtomicU32,
+    slots: [AtomicU32; SLOTS],
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Bucket>() == 64);
+
+impl Line for Bucket {
+    fn zeroed() -> Bucket {
+        Bucket {
+            header: AtomicU64::new(0),
+            tags: AtomicU64::new(0),
+            more_tags: AtomicU32::new(0),
+            slots: std::array::from_fn(|_| AtomicU32::new(0)),
+        }
+    }
+}
+
+/// The tag of a hash: never [`EMPTY`].
+#[inline]
+pub(super) const fn tag(hash: u64) -> u8 {
+    let tag = (hash >> 48) as u8;
+    if tag == EMPTY { 0x55 } else { tag }
+}
+
+/// Positions in a bucket, as bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Positions(u32);
+
+impl Iterator for Positions {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        if self.0 == 0 {
+            return None;
+        }
+        let position = self.0.trailing_zeros() as usize;
+        self.0 &= self.0 - 1;
+        Some(position)
+    }
+}
+
+const ALL: u32 = (1 << SLOTS) - 1;
+
+/// Which of the eleven tags in these words equal `tag`.
+#[inline]
+fn compare(low: u64, high: u32, tag: u8) -> Positions {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+    // SAFETY: the target has SSE2, it says so at compile time.
+    return unsafe { compare_sse2(low, high, tag) };
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
+    compare_portably(low, high, tag)
+}
+
+/// With one vector comparison. SSE2 is part of every x86-64, so nothing is decided at run time.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+#[inline]
+#[target_feature(enable = "sse2")]
+fn compare_sse2(low: u64, high: u32, tag: u8) -> Positions {
+    use core::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
+    let tags = _mm_set_epi64x(i64::from(high), low.cast_signed());
+    let equal = _mm_cmpeq_epi8(tags, _mm_set1_epi8(tag.cast_signed()));
+    Positions(_mm_movemask_epi8(equal).cast_unsigned() & ALL)
+}
+
+/// The same without vector instructions.
+#[cfg_attr(
+    all(target_arch = "x86_64", target_feature = "sse2", not(miri)),
+    cfg_attr(not(test), expect(dead_code, reason = "the other way to compare"))
+)]
+fn compare_portably(low: u64, high: u32, tag: u8) -> Positions {
+    let mut bits = 0;
+    for (i, byte) in low
+        .to_le_bytes()
+        .into_iter()
+        .chain(high.to_le_bytes())
+        .enumerate()
+    {
+        bits |= u32::from(byte == tag) << i;
+    }
+    Positions(bits & ALL)
+}
+
+impl Bucket {
+    /// Positions whose tag is `tag`.
+    #[inline]
+    pub(super) fn matching(&self, tag: u8) -> Positions {
+        // Acquire: pairs with the Release in `set_tag`.
+        let low = self.tags.load(Ordering::Acquire);
+        let high = self.more_tags.load(Ordering::Acquire);
+        compare(low, high, tag)
+    }
+
+    /// The slot at a position; its value belongs to the tag that was seen there, or to a younger one.
+    #[inline]
+    pub(super) fn slot(&self, position: usize) -> u32 {
+        self.slots[position].load(Ordering::Relaxed)
+    }
+
+    /// The overflow bucket that continues this one; zero for none.
+    #[inline]
+    pub(super) fn next(&self) -> u32 {
+        // Acquire: pairs with the Release in `set_next`; the overflow bucket is mapped.
+        (self.header.load(Ordering::Acquire) & NEXT) as u32
+    }
+
+    /// Takes the lock of the chain that begins here.
+    pub(super) fn lock(&self) {
+        let backoff = Backoff::new();
+        // Acquire: pairs with the Release in `unlock`.
+        while self.header.fetch_or(LOCK, Ordering::Acquire) & LOCK != 0 {
+            pause(&backoff);
+        }
+    }
+
+    /// Gives the lock back.
+    pub(super) fn unlock(&self) {
+        // Release: pairs with the Acquire in `lock`.
+        self.header.fetch_and(!LOCK, Ordering::Release);
+    }
+
+    // What follows is for the holder of the chain's lock.
+
+    /// Positions that are in use.
+    pub(super) fn used(&self) -> Positions {
+        Positions(!self.free().0 & ALL)
+    }
+
+    /// Number of positions in use.
+    pub(super) fn occupancy(&self) -> u32 {
+        self.used().0.count_ones()
+    }
+
+    fn free(&self) -> Positions {
+        compare(
+            self.tags.load(Ordering::Relaxed),
+            self.more_tags.load(Ordering::Relaxed),
+            EMPTY,
+        )
+    }
+
+    /// Puts an entry into a free position; `false` when there is none.
+    #[must_use]
+    pub(super) fn put(&self, tag: u8, slot: u32) -> bool {
+        let Some(position) = self.free().next() else {
+            return false;
+        };
+        self.slots[position].store(slot, Ordering::Relaxed);
+        self.set_tag(position, tag);
+        true
+    }
+
+    /// Takes the entry with this slot away; `false` when it is not here.
+    #[must_use]
+    pub(super) fn take(&self, tag: u8, slot: u32) -> bool {
+        let Some(position) = self.matching(tag).find(|&p| self.slot(p) == slot) else {
+            return false;
+        };
+        self.clear(position);
+        true
+    }
+
+    /// Empties a position.
+    pub(super) fn clear(&self, position: usize) {
+        self.set_tag(position, EMPTY);
+    }
+
+    /// The tag at a position.
+    pub(super) fn tag_at(&self, position: usize) -> u8 {
+        if position < 8 {
+            self.tags.load(Ordering::Relaxed).to_le_bytes()[position]
+        } else {
+            self.more_tags.load(Ordering::Relaxed).to_le_bytes()[position - 8]
+        }
+    }
+
+    fn set_tag(&self, position: usize, tag: u8) {
+        // Release: pairs with the Acquire in `matching`. Publishes the slot, and the record behind it;
+        // for a cleared tag, what was done before (the state word of a split).
+        if position < 8 {
+            let mut tags = self.tags.load(Ordering::Relaxed).to_le_bytes();
+            tags[position] = tag;
+            self.tags.store(u64::from_le_bytes(tags), Ordering::Release);
+        } else {
+            let mut tags = self.more_tags.load(Ordering::Relaxed).to_le_bytes();
+            tags[position - 8] = tag;
+            self.more_tags
+                .store(u32::from_le_bytes(tags), Ordering::Release);
+        }
+    }
+
+    /// Continues this bucket in overflow bucket `next`.
+    pub(super) fn set_next(&self, next: u32) {
+        // Release: pairs with the Acquire in `next`. The lock bit is ours and stays.
+        self.header.fetch_or(u64::from(next), Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn both_ways_to_compare_tags_agree(low: u64, high: u32, tag: u8) {
+            prop_assert_eq!(compare(low, high, tag), compare_portably(low, high, tag));
+        }
+    }
+
+    #[test]
+    fn a_bucket_holds_eleven_entries_and_gives_each_back() {
+        let bucket = Bucket::zeroed();
+        for i in 0..SLOTS as u32 {
+            assert!(bucket.put(7 + (i % 2) as u8, 100 + i));
+        }
+        assert!(!bucket.put(9, 999));
+        assert_eq!(bucket.occupancy(), 11);
+        assert_eq!(bucket.matching(7).map(|p| bucket.slot(p)).sum::<u32>(), 630);
+        assert!(bucket.take(8, 109));
+        assert!(!bucket.take(8, 109));
+        assert!(bucket.put(9, 999));
+        assert_eq!(
+            bucket
+                .matching(9)
+                .map(|p| bucket.slot(p))
+                .collect::<Vec<_>>(),
+            [999]
+        );
+    }
+
+    #[test]
+    fn no_hash_has_the_tag_of_an_empty_slot() {
+        assert_ne!(tag(0), EMPTY);
+        assert_eq!(tag(0x0012_0000_0000_0000), 0x12);
+    }
+}

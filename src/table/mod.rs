@@ -1,0 +1,558 @@
+//! Key to connection: the index, the records, expiry.
+//!
+//! ```text
+//!            hash of the canonical key
+//!                    │
+//!     64 shards ─────┴──── buckets (one line: 11 tags, 11 slots) ──── record number, node bit
+//!     (shard)              (bucket)                                          │
+//!                                                                            ▼
+//!                    chunks of records in planes: hot │ cold │ wide │ extension │ account
+//!                    (arena, entry)                ▲
+//!                                                  │ blocks of 256 neighbours, earliest expiry each
+//!                                                  └ (due)
+//! ```
+//!
+//! Who may do what, and how they don't get in each other's way:
+//! * **Look-ups** take no lock until they found the record: bucket and key are read as atomics. Then
+//!   they lock the record by exchanging its word for the same word with LOCK set; that the word is
+//!   still the same proves that the key was this life's (see `entry`).
+//! * **Inserts** lock the bucket chain of the key (two chains when replies have a key of their own, in
+//!   the order of their addresses), look again, and publish the record. The new record's own lock is
+//!   set before anybody can find it.
+//! * **Removal** clears LIVE under the record's lock, gives that lock back, then unlinks under the
+//!   bucket locks, then frees. So nobody ever waits for a bucket while holding a record, and holders of
+//!   a bucket never wait for a record: there is no circle.
+//! * **Splits** of buckets copy entries under the bucket's lock; they read keys of records that are
+//!   linked there, and a record's key cannot change while it is linked.
+//!
+//! A connection without NAT has one index entry for both directions, because the key is canonical. With
+//! NAT there is a second entry under the reply's key, with the node bit set, and then direction counts:
+//! the forward entry only fits packets that the originator sends, the reply entry only those that come
+//! back to the translated address.
+
+mod arena;
+mod bucket;
+mod due;
+mod entry;
+mod guard;
+mod memory;
+mod shard;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod zone;
+
+use crossbeam_utils::Backoff;
+
+use crate::clock::Time;
+use crate::error::Error;
+use crate::packet::Family;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::pause;
+use crate::tuple::hash::{Secret, hash};
+use crate::tuple::{ConnectionId, Direction, Key, Side, Tuple};
+use arena::{Arena, NoRecord};
+use entry::{LIVE, LOCK, MILLIS, generation, next_life};
+use shard::{Pool, Shard};
+use sweep::Sweeper;
+
+pub use entry::Flags;
+pub use guard::Guard;
+pub use sweep::{Sweep, SweepAt, Swept};
+pub use zone::Zones;
+
+/// Shards of the index, a power of two.
+const SHARDS: usize = if cfg!(any(loom, miri)) { 1 } else { 64 };
+/// The bit of a slot that says "by the reply key".
+const REPLY_NODE: u32 = 1 << 31;
+
+/// How a table is made.
+pub struct Config {
+    /// Secret of the hash.
+    pub secret: Secret,
+    /// Most connections.
+    pub limit: u32,
+    /// Connections for which room is made ready at once.
+    pub initial: u32,
+    /// Records have a line of further protocol state.
+    pub extension: bool,
+}
+
+/// When, and in which epoch of its zone, a packet looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At {
+    /// The time.
+    pub now: Time,
+    /// The epoch of the zone.
+    pub epoch: u32,
+}
+
+/// A connection to be inserted.
+#[derive(Clone, Debug)]
+pub struct New {
+    /// Tuple of packets in the original direction.
+    pub original: Tuple,
+    /// Tuple of packets in the reply direction, when it is not the original one reversed.
+    pub reply: Option<Tuple>,
+    /// Flags, but for those that follow from the tuples.
+    pub flags: Flags,
+    /// When it is created.
+    pub created: Time,
+    /// When it expires.
+    pub expiry: Time,
+    /// Index of its timeout policy.
+    pub policy: u16,
+    /// Mark.
+    pub mark: u32,
+    /// State of the protocol.
+    pub protocol: [u64; 3],
+    /// Label.
+    pub label: u128,
+    /// The connection from whose expectation it comes.
+    pub parent: ConnectionId,
+    /// Number of its helper.
+    pub helper: u8,
+    /// Input port of its first packet.
+    pub in_port: u32,
+    /// Further state of the protocol.
+    pub extension: Option<[u64; 8]>,
+}
+
+/// Why a connection was not inserted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InsertError {
+    /// A connection to which packets of this tuple belong is there.
+    Exists,
+    /// A connection to which packets of the reply tuple belong is there.
+    ReplyExists,
+    /// The limit is reached.
+    Full,
+    /// There is no memory.
+    NoMemory,
+}
+
+/// What the tags of a bucket gave: a record to look at first. Only a hint.
+#[derive(Clone, Copy, Debug)]
+pub struct Probe(Option<u32>);
+
+impl Probe {
+    /// No hint.
+    pub const NONE: Probe = Probe(None);
+}
+
+/// The connection table.
+pub struct Table {
+    secret: Secret,
+    shards: Box<[Shard]>,
+    arena: Arena,
+    zones: Zones,
+    sweeper: Sweeper,
+    // Dropped after the shards, whose buckets lie in it.
+    pool: Pool,
+}
+
+impl Table {
+    /// An empty table.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`].
+    pub fn new(config: &Config) -> Result<Table, Error> {
+        let pool = Pool::new();
+        let per_shard = config.initial as usize / SHARDS;
+        let shards = (0..SHARDS)
+            .map(|_| Shard::new(per_shard, &pool))
+            .collect::<Result<Box<[_]>, _>>()?;
+        let arena = Arena::new(config.limit, config.extension);
+        arena.prepare(config.initial as usize)?;
+        Ok(Table {
+            secret: config.secret,
+            shards,
+            arena,
+            zones: Zones::new(),
+            sweeper: Sweeper::new(),
+            pool,
+        })
+    }
+
+    /// The hash of a key.
+    #[must_use]
+    #[inline]
+    pub fn hash(&self, key: &Key) -> u64 {
+        hash(&self.secret, key)
+    }
+
+    #[inline]
+    fn shard(&self, hash: u64) -> &Shard {
+        &self.shards[(hash >> 58) as usize % SHARDS]
+    }
+
+    /// Asks for the bucket line of a hash.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        self.shard(hash).prefetch(hash);
+    }
+
+    /// Asks for the hot line of a connection.
+    #[inline]
+    pub fn prefetch_record(&self, id: ConnectionId) {
+        if let Some(number) = self.arena.check(id.number()) {
+            self.arena.prefetch(number);
+        }
+    }
+
+    /// Looks at the bucket and asks for the line of the first record that may be meant.
+    #[must_use]
+    #[inline]
+    pub fn probe(&self, hash: u64) -> Probe {
+        let slot = self.shard(hash).probe(hash);
+        if let Some(slot) = slot {
+            self.arena.prefetch(slot & !REPLY_NODE);
+        }
+        Probe(slot)
+    }
+
+    /// The connection to which a packet with this key belongs, sent by endpoint `side`, and its
+    /// direction. `None` is certain.
+    #[must_use]
+    #[inline]
+    pub fn find(
+        &self,
+        probe: Probe,
+        hash: u64,
+        key: &Key,
+        side: Side,
+        at: &At,
+    ) -> Option<(Guard<'_>, Direction)> {
+        if let Some(slot) = probe.0
+            && let Some(found) = self.accept(slot, key, side, at)
+        {
+            return Some(found);
+        }
+        self.shard(hash)
+            .search(hash, |slot| self.accept(slot, key, side, at))
+    }
+
+    /// The connection with this id, if it lives. Whether it is visible is for the caller to ask.
+    #[must_use]
+    #[inline]
+    pub fn get(&self, id: ConnectionId) -> Option<Guard<'_>> {
+        let number = self.arena.check(id.number())?;
+        let generation_ = id.generation();
+        self.lock(number, |word| generation(word) == generation_)
+    }
+
+    /// Locks a record if it is LIVE and its word suits.
+    #[inline]
+    fn lock(&self, number: u32, suits: impl Fn(u64) -> bool) -> Option<Guard<'_>> {
+        let hot = self.arena.hot(number);
+        let backoff = Backoff::new();
+        loop {
+            // Acquire: pairs with the Release of the store that gave the record this word.
+            let word = hot.word.load(Acquire);
+            if word & LIVE == 0 || !suits(word) {
+                return None;
+            }
+            if word & LOCK != 0 {
+                pause(&backoff);
+                continue;
+            }
+            // Acquire: as above; on success the word is the one for which everything was compared.
+            if hot
+                .word
+                .compare_exchange_weak(word, word | LOCK, Acquire, Relaxed)
+                .is_ok()
+            {
+                return Some(Guard {
+                    table: self,
+                    hot,
+                    number,
+                    word,
+                });
+            }
+        }
+    }
+
+    /// The record of a slot, locked, if a packet with this key belongs to it.
+    #[inline]
+    fn accept(&self, slot: u32, key: &Key, side: Side, at: &At) -> Option<(Guard<'_>, Direction)> {
+        let number = slot & !REPLY_NODE;
+        let guard = self.lock(number, |word| self.fits(slot, word, key, side).is_some())?;
+        if !guard.is_visible(at) {
+            return None;
+        }
+        let direction = self.fits(slot, guard.word, key, side)?;
+        Some((guard, direction))
+    }
+
+    /// The direction of a packet with this key by the record of a slot, if it belongs to it.
+    #[inline]
+    fn fits(&self, slot: u32, word: u64, key: &Key, side: Side) -> Option<Direction> {
+        let number = slot & !REPLY_NODE;
+        let flags = Flags::of(word);
+        if slot & REPLY_NODE == 0 {
+            let hot = self.arena.hot(number);
+            if hot.tail.load(Relaxed) != key.tail || hot.address.load(Relaxed) != key.address[0] {
+                return None;
+            }
+            if key.family() == Family::V6 && self.forward_key(number) != *key {
+                return None;
+            }
+            let from_originator =
+                flags.contains(Flags::ORIGINATOR_HIGH) == matches!(side, Side::High);
+            match (from_originator, flags.contains(Flags::TRANSLATED)) {
+                (true, _) => Some(Direction::Original),
+                (false, false) => Some(Direction::Reply),
+                (false, true) => None,
+            }
+        } else {
+            let is_reply = flags.contains(Flags::TRANSLATED)
+                && flags.contains(Flags::REPLY_SOURCE_HIGH) == matches!(side, Side::High)
+                && self.reply_key(number) == *key;
+            is_reply.then_some(Direction::Reply)
+        }
+    }
+
+    /// Whether packets with this tuple belong to a visible connection. Takes no lock; what it says is
+    /// true of some moment during the call.
+    #[must_use]
+    pub fn occupied(&self, tuple: &Tuple, at: &At) -> bool {
+        let (key, side) = tuple.key();
+        let hash = self.hash(&key);
+        self.shard(hash)
+            .search(hash, |slot| self.claims(slot, &key, side, at).then_some(()))
+            .is_some()
+    }
+
+    /// Without a lock: the record of a slot is visible and claims packets with this key.
+    fn claims(&self, slot: u32, key: &Key, side: Side, at: &At) -> bool {
+        let number = slot & !REPLY_NODE;
+        let hot = self.arena.hot(number);
+        let word = hot.word.load(Acquire);
+        word & LIVE != 0
+            && self.fits(slot, word, key, side).is_some()
+            && hot.expiry.load(Relaxed) & MILLIS > at.now.as_millis()
+            && hot.epoch.load(Relaxed) == at.epoch
+    }
+
+    /// Inserts a connection whose original tuple has this hash, and gives the right to it.
+    ///
+    /// # Errors
+    /// [`InsertError`]; nothing was changed then.
+    pub fn insert(&self, new: &New, hash: u64, at: &At) -> Result<Guard<'_>, InsertError> {
+        let (key, side) = new.original.key();
+        let reply = new.reply.map(|tuple| {
+            let (key, side) = tuple.key();
+            (key, side, self.hash(&key))
+        });
+        let mut flags = new.flags;
+        flags.set(Flags::ORIGINATOR_HIGH, side == Side::High);
+        flags.set(Flags::TRANSLATED, reply.is_some());
+        if let Some((_, side, _)) = reply {
+            flags.set(Flags::REPLY_SOURCE_HIGH, side == Side::High);
+        }
+        let (chain, reply_chain) = self.lock_chains(hash, reply.map(|(.., hash)| hash));
+        if chain.search(hash, |slot| self.claims(slot, &key, side, at)) {
+            return Err(InsertError::Exists);
+        }
+        if let Some((key, side, hash)) = reply {
+            let chain = reply_chain.as_ref().unwrap_or(&chain);
+            if chain.search(hash, |slot| self.claims(slot, &key, side, at)) {
+                return Err(InsertError::ReplyExists);
+            }
+        }
+        let number = self
+            .arena
+            .take(new.original.family)
+            .map_err(|error| match error {
+                NoRecord::Full => InsertError::Full,
+                NoRecord::NoMemory => InsertError::NoMemory,
+            })?;
+        let hot = self.arena.hot(number);
+        // A record that was never used has generation zero, which is none.
+        let before = hot.word.load(Relaxed);
+        let life = if generation(before) == 0 {
+            next_life(before)
+        } else {
+            before
+        };
+        let word = flags.put(life | LIVE);
+        let guard = Guard {
+            table: self,
+            hot,
+            number,
+            word,
+        };
+        guard.fill(new, at.epoch);
+        // Release: pairs with the Acquire of whoever reads the word; the record is complete.
+        hot.word.store(word | LOCK, Release);
+        let linked = chain
+            .put(hash, number, &self.pool)
+            .and_then(|()| match reply {
+                None => Ok(()),
+                Some((.., reply_hash)) => {
+                    let second = reply_chain.as_ref().unwrap_or(&chain);
+                    second
+                        .put(reply_hash, number | REPLY_NODE, &self.pool)
+                        .inspect_err(|_| {
+                            chain.take(hash, number);
+                        })
+                }
+            });
+        let crowded = chain.is_crowded();
+        drop((chain, reply_chain));
+        if linked.is_err() {
+            self.free(guard);
+            return Err(InsertError::NoMemory);
+        }
+        self.note_expiry(number, new.expiry);
+        if crowded {
+            self.grow(hash);
+        }
+        Ok(guard)
+    }
+
+    /// Locks the chains of one or two hashes, the lower address first.
+    fn lock_chains(
+        &self,
+        hash: u64,
+        reply: Option<u64>,
+    ) -> (shard::Locked<'_>, Option<shard::Locked<'_>>) {
+        let Some(reply) = reply else {
+            return (self.shard(hash).lock(hash), None);
+        };
+        loop {
+            let first = self.shard(hash).address(hash);
+            let second = self.shard(reply).address(reply);
+            if std::ptr::eq(first, second) {
+                let chain = self.shard(hash).lock(hash);
+                if chain.is_of(reply) {
+                    return (chain, None);
+                }
+            } else if first < second {
+                let chain = self.shard(hash).lock(hash);
+                if std::ptr::eq(self.shard(hash).address(hash), first)
+                    && let Some(reply_chain) = self.shard(reply).lock_at(second, reply)
+                {
+                    return (chain, Some(reply_chain));
+                }
+            } else {
+                let reply_chain = self.shard(reply).lock(reply);
+                if std::ptr::eq(self.shard(reply).address(reply), second)
+                    && let Some(chain) = self.shard(hash).lock_at(first, hash)
+                {
+                    return (chain, Some(reply_chain));
+                }
+            }
+        }
+    }
+
+    fn grow(&self, hash: u64) {
+        let prefetch = |slot: u32| self.arena.prefetch(slot & !REPLY_NODE);
+        let hash_of = |slot: u32| {
+            let number = slot & !REPLY_NODE;
+            let by_reply = slot & REPLY_NODE != 0;
+            self.hash(&if by_reply {
+                self.reply_key(number)
+            } else {
+                self.forward_key(number)
+            })
+        };
+        self.shard(hash).grow(&self.pool, prefetch, hash_of);
+    }
+
+    /// Removes a connection.
+    pub fn remove(&self, guard: Guard<'_>) {
+        let number = guard.number;
+        let forward = self.hash(&guard.forward_key());
+        let reply = guard
+            .flags()
+            .contains(Flags::TRANSLATED)
+            .then(|| self.hash(&guard.reply_key()));
+        let guard = std::mem::ManuallyDrop::new(guard);
+        // Release: the next one to see the word sees what was written under the lock. From here on the
+        // record is ours alone: it is not LIVE, but still linked.
+        guard.hot.word.store(guard.word & !LIVE, Release);
+        self.shard(forward).lock(forward).take(forward, number);
+        if let Some(reply) = reply {
+            self.shard(reply)
+                .lock(reply)
+                .take(reply, number | REPLY_NODE);
+        }
+        self.release(number, guard.word);
+    }
+
+    /// Frees a record that was filled but never linked.
+    fn free(&self, guard: Guard<'_>) {
+        let guard = std::mem::ManuallyDrop::new(guard);
+        self.release(guard.number, guard.word);
+    }
+
+    fn release(&self, number: u32, word: u64) {
+        let hot = self.arena.hot(number);
+        let family = if hot.tail.load(Relaxed) >> 56 & 1 == 0 {
+            Family::V4
+        } else {
+            Family::V6
+        };
+        // Release: whoever still compares with the old word fails, and sees the new generation.
+        hot.word.store(next_life(word), Release);
+        self.arena.give(number, family);
+    }
+
+    /// The next live connection at or after record `position`, which moves beyond it. Whether it is
+    /// visible is for the caller to ask.
+    pub fn next(&self, position: &mut u32) -> Option<Guard<'_>> {
+        let end = (self.arena.chunks_used() * arena::CHUNK) as u32;
+        while *position < end {
+            let number = *position;
+            *position += 1;
+            if let Some(guard) = self.lock(number, |_| true) {
+                return Some(guard);
+            }
+        }
+        None
+    }
+
+    /// The zones.
+    #[must_use]
+    pub fn zones(&self) -> &Zones {
+        &self.zones
+    }
+
+    /// Connections, those that are not swept yet included.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.arena.live()
+    }
+
+    /// No connections.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Most connections.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.arena.limit()
+    }
+
+    /// Sets the limit; connections beyond it stay.
+    pub fn set_limit(&self, limit: u32) {
+        self.arena.set_limit(limit);
+    }
+
+    /// Maps and touches the memory that the next inserts will need. Not for packet threads.
+    pub fn provision(&self) {
+        self.arena.provision();
+        self.pool.provision();
+    }
+
+    /// Gives every record a line of counters.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`]; some records may have one then, which is harmless.
+    pub fn enable_accounting(&self) -> Result<(), Error> {
+        self.arena.enable_accounting()
+    }
+}

@@ -1,0 +1,485 @@
+//! One shard of the index: linear hashing, so that growth is a bucket at a time.
+//!
+//! A shard has `2^level` buckets in the current round, of which the first `split` have been split
+//! already: bucket `i` into `i` and `i + 2^level`. When all have been, the level rises and the next
+//! round begins. Buckets never move and are never freed, growth only adds some; so a reader holds
+//! nothing while it reads, and no memory waits for readers to leave. (The textbook way, a new array
+//! and a grace period for the old one, is what makes other tables pause.)
+//!
+//! Buckets lie in segments that double: segment 0 has [`FIRST`] buckets, each further one as many as
+//! all before it. So a shard's directory is a handful of pointers, however large it grows.
+//!
+//! A reader takes the state word, looks at the bucket that it names, and, when it found nothing, looks
+//! at the state word again: an entry leaves its bucket only by a split, and a split publishes the new
+//! state (Release) before it clears a tag (Release); whoever missed the entry because its tag was
+//! cleared (Acquire) therefore sees the new state, and looks in the other bucket.
+//!
+//! Writers lock the bucket and look at the state word again: a split of this bucket happens under the
+//! same lock, so from then on the bucket is the right one.
+//!
+//! Who splits: an insert that leaves its bucket nearly full takes the growth lock if it is free, and
+//! splits a few buckets of the shard. The work is bounded, and two threads grow different shards at
+//! the same time.
+
+use super::bucket::{Bucket, tag};
+use super::memory::Plane;
+use crate::error::Error;
+use crate::sync::spin::Spin;
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+
+/// Buckets of the first segment.
+pub(super) const FIRST: usize = if cfg!(any(loom, miri)) { 1 } else { 16 };
+const FIRST_LEVEL: u32 = FIRST.trailing_zeros();
+/// Segments of a shard: `FIRST * 2^(SEGMENTS - 1)` buckets.
+const SEGMENTS: usize = if cfg!(loom) { 3 } else { 24 };
+/// An insert that leaves so many entries in its bucket makes the shard grow.
+const CROWDED: u32 = if cfg!(any(loom, miri)) { 2 } else { 10 };
+/// Buckets that one such insert splits.
+const SPLITS: usize = 2;
+
+/// Where segments come from: small ones are cut from common planes, so that they share huge pages.
+pub(super) struct Pool {
+    planes: Mutex<PoolPlanes>,
+}
+
+struct PoolPlanes {
+    all: Vec<Plane<Bucket>>,
+    next: *mut Bucket,
+    left: usize,
+    spare: Option<Plane<Bucket>>,
+}
+
+// SAFETY: `next` points into planes of `all`, which are `Send`; nothing else holds it.
+unsafe impl Send for PoolPlanes {}
+
+/// Buckets of a common plane: 2 MiB.
+const PLANE: usize = if cfg!(any(loom, miri)) { 4 } else { 32_768 };
+
+impl Pool {
+    pub(super) fn new() -> Pool {
+        let next = std::ptr::null_mut();
+        Pool {
+            planes: Mutex::new(PoolPlanes {
+                all: Vec::new(),
+                next,
+                left: 0,
+                spare: None,
+            }),
+        }
+    }
+
+    /// `count` zeroed buckets that live as long as the pool.
+    fn segment(&self, count: usize) -> Result<*mut Bucket, Error> {
+        let mut planes = lock(&self.planes);
+        if count > PLANE {
+            let plane = Plane::map(count)?;
+            let first = plane.as_ptr();
+            planes.all.push(plane);
+            return Ok(first);
+        }
+        if planes.left < count {
+            let plane = match planes.spare.take() {
+                Some(plane) => plane,
+                None => Plane::map(PLANE)?,
+            };
+            planes.next = plane.as_ptr();
+            planes.left = PLANE;
+            planes.all.push(plane);
+        }
+        let first = planes.next;
+        planes.next = first.wrapping_add(count);
+        planes.left -= count;
+        Ok(first)
+    }
+
+    /// Keeps a plane mapped and touched ahead.
+    pub(super) fn provision(&self) {
+        {
+            let planes = lock(&self.planes);
+            if planes.spare.is_some() || planes.left > PLANE / 2 {
+                return;
+            }
+        }
+        if let Ok(plane) = Plane::map(PLANE) {
+            plane.populate(PLANE);
+            lock(&self.planes).spare.get_or_insert(plane);
+        }
+    }
+}
+
+/// Segments of buckets, by number of bucket.
+struct Segments {
+    first: [AtomicPtr<Bucket>; SEGMENTS],
+}
+
+impl Segments {
+    fn new() -> Segments {
+        Segments {
+            first: std::array::from_fn(|_| AtomicPtr::default()),
+        }
+    }
+
+    /// Segment and place of a bucket.
+    #[inline]
+    const fn place(index: usize) -> (usize, usize) {
+        if index < FIRST {
+            (0, index)
+        } else {
+            let level = index.ilog2();
+            ((level - FIRST_LEVEL + 1) as usize, index - (1 << level))
+        }
+    }
+
+    /// Buckets of a segment.
+    const fn len(segment: usize) -> usize {
+        if segment == 0 {
+            FIRST
+        } else {
+            FIRST << (segment - 1)
+        }
+    }
+
+    /// A bucket that exists.
+    #[inline]
+    fn get(&self, index: usize) -> &Bucket {
+        let (segment, place) = Segments::place(index);
+        // Relaxed: whoever knows of the index got it from the state word or a header (Acquire), which
+        // were written after the segment's pointer.
+        let bucket = self.first[segment]
+            .load(Ordering::Relaxed)
+            .wrapping_add(place);
+        // SAFETY: an index comes from a state word or a bucket's header, which name only buckets whose
+        // segment was mapped before (`ensure`); segments live as long as the pool of the same table.
+        unsafe { &*bucket }
+    }
+
+    #[inline]
+    fn prefetch(&self, index: usize) {
+        let (segment, place) = Segments::place(index);
+        let first = self.first[segment].load(Ordering::Relaxed);
+        crate::sync::line::prefetch(first.wrapping_add(place));
+    }
+
+    /// Makes sure that the bucket exists.
+    fn ensure(&self, index: usize, pool: &Pool) -> Result<(), Error> {
+        let (segment, _) = Segments::place(index);
+        let slot = self.first.get(segment).ok_or(Error::NoMemory)?;
+        if slot.load(Ordering::Relaxed).is_null() {
+            slot.store(pool.segment(Segments::len(segment))?, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Growth's own state, for one thread at a time.
+struct Growth;
+
+/// A shard of the index.
+pub(super) struct Shard {
+    /// Level in the high half, buckets split in this round in the low half.
+    state: AtomicU64,
+    buckets: Segments,
+    overflow: Segments,
+    /// The next overflow bucket; the first has number one.
+    next_overflow: AtomicU32,
+    overflow_mapping: Spin<()>,
+    growth: Spin<Growth>,
+}
+
+const fn state(level: u32, split: u32) -> u64 {
+    (level as u64) << 32 | split as u64
+}
+
+/// The bucket of a hash in a state.
+#[inline]
+const fn index_in(state: u64, hash: u64) -> usize {
+    let level = (state >> 32) as u32;
+    let index = hash & ((1 << level) - 1);
+    if index < state & 0xffff_ffff {
+        (hash & ((1 << (level + 1)) - 1)) as usize
+    } else {
+        index as usize
+    }
+}
+
+/// A chain whose lock is held.
+pub(super) struct Locked<'s> {
+    shard: &'s Shard,
+    primary: &'s Bucket,
+}
+
+impl Shard {
+    /// A shard with room for about `connections`.
+    pub(super) fn new(connections: usize, pool: &Pool) -> Result<Shard, Error> {
+        let buckets = (connections / 6).max(FIRST).next_power_of_two();
+        let shard = Shard {
+            state: AtomicU64::new(state(buckets.ilog2(), 0)),
+            buckets: Segments::new(),
+            overflow: Segments::new(),
+            next_overflow: AtomicU32::new(1),
+            overflow_mapping: Spin::new(()),
+            growth: Spin::new(Growth),
+        };
+        let (last, _) = Segments::place(buckets - 1);
+        for segment in 0..=last {
+            let index = if segment == 0 {
+                0
+            } else {
+                FIRST << (segment - 1)
+            };
+            shard.buckets.ensure(index, pool)?;
+        }
+        Ok(shard)
+    }
+
+    /// Asks for the bucket line of a hash.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) {
+        let state = self.state.load(Ordering::Acquire);
+        self.buckets.prefetch(index_in(state, hash));
+    }
+
+    /// The first slot of the primary bucket whose tag fits. Only a hint.
+    #[inline]
+    pub(super) fn probe(&self, hash: u64) -> Option<u32> {
+        let state = self.state.load(Ordering::Acquire);
+        let bucket = self.buckets.get(index_in(state, hash));
+        bucket
+            .matching(tag(hash))
+            .next()
+            .map(|position| bucket.slot(position))
+    }
+
+    /// Shows every slot whose tag fits to `accept`, until it accepts one. `None` is a certain miss:
+    /// an entry that was there all the time is not overlooked.
+    #[inline]
+    pub(super) fn search<T>(
+        &self,
+        hash: u64,
+        mut accept: impl FnMut(u32) -> Option<T>,
+    ) -> Option<T> {
+        let tag = tag(hash);
+        // Acquire: pairs with the Release in `split_one`.
+        let mut state = self.state.load(Ordering::Acquire);
+        loop {
+            let mut bucket = self.buckets.get(index_in(state, hash));
+            loop {
+                for position in bucket.matching(tag) {
+                    if let Some(found) = accept(bucket.slot(position)) {
+                        return Some(found);
+                    }
+                }
+                match bucket.next() {
+                    0 => break,
+                    next => bucket = self.overflow.get(next as usize - 1),
+                }
+            }
+            // The bucket can have been split meanwhile: once per level and no more often, so this
+            // loop ends.
+            let now = self.state.load(Ordering::Acquire);
+            if index_in(now, hash) == index_in(state, hash) {
+                return None;
+            }
+            state = now;
+        }
+    }
+
+    /// The bucket of a hash at this moment.
+    pub(super) fn address(&self, hash: u64) -> *const Bucket {
+        let state = self.state.load(Ordering::Acquire);
+        self.buckets.get(index_in(state, hash))
+    }
+
+    /// Locks the chain of a hash.
+    pub(super) fn lock(&self, hash: u64) -> Locked<'_> {
+        loop {
+            let state = self.state.load(Ordering::Acquire);
+            let primary = self.buckets.get(index_in(state, hash));
+            primary.lock();
+            let locked = Locked {
+                shard: self,
+                primary,
+            };
+            if locked.is_of(hash) {
+                return locked;
+            }
+        }
+    }
+
+    /// Locks the chain of a hash if its bucket is still the one at `expected`.
+    pub(super) fn lock_at(&self, expected: *const Bucket, hash: u64) -> Option<Locked<'_>> {
+        let state = self.state.load(Ordering::Acquire);
+        let primary = self.buckets.get(index_in(state, hash));
+        if !std::ptr::eq(primary, expected) {
+            return None;
+        }
+        primary.lock();
+        let locked = Locked {
+            shard: self,
+            primary,
+        };
+        locked.is_of(hash).then_some(locked)
+    }
+
+    /// Shows the buckets of a chain.
+    fn each_of<'s>(&'s self, primary: &'s Bucket, mut visit: impl FnMut(&'s Bucket)) {
+        let mut bucket = primary;
+        loop {
+            visit(bucket);
+            match bucket.next() {
+                0 => return,
+                next => bucket = self.overflow.get(next as usize - 1),
+            }
+        }
+    }
+
+    /// An overflow bucket that nobody uses.
+    fn new_overflow(&self, pool: &Pool) -> Result<u32, Error> {
+        let _mapping = self.overflow_mapping.lock();
+        let number = self.next_overflow.load(Ordering::Relaxed);
+        self.overflow.ensure(number as usize - 1, pool)?;
+        self.next_overflow.store(number + 1, Ordering::Relaxed);
+        Ok(number)
+    }
+
+    /// Splits a few buckets, unless another thread is at it. `hash_of` gives the hash of a slot's
+    /// entry, and `prefetch` asks for the lines that it will read.
+    #[cold]
+    pub(super) fn grow(&self, pool: &Pool, prefetch: impl Fn(u32), hash_of: impl Fn(u32) -> u64) {
+        let Some(growth) = self.growth.try_lock() else {
+            return;
+        };
+        for _ in 0..SPLITS {
+            if self.split_one(pool, &prefetch, &hash_of).is_err() {
+                break;
+            }
+        }
+        drop(growth);
+    }
+
+    /// Splits the next bucket. For the holder of `growth`.
+    fn split_one(
+        &self,
+        pool: &Pool,
+        prefetch: impl Fn(u32),
+        hash_of: impl Fn(u32) -> u64,
+    ) -> Result<(), Error> {
+        let before = self.state.load(Ordering::Relaxed);
+        let (level, split) = ((before >> 32) as u32, before as u32);
+        let partner = split as usize + (1 << level);
+        self.buckets.ensure(partner, pool)?;
+        let after = if split as usize + 1 == 1 << level {
+            state(level + 1, 0)
+        } else {
+            state(level, split + 1)
+        };
+        let primary = self.buckets.get(split as usize);
+        let target = self.buckets.get(partner);
+        primary.lock();
+        let source = Locked {
+            shard: self,
+            primary,
+        };
+        source.each(|bucket| {
+            for position in bucket.used() {
+                prefetch(bucket.slot(position));
+            }
+        });
+        // The target is unreachable until the state says otherwise, so it needs no lock.
+        let mut tail = target;
+        let mut result = Ok(());
+        source.each(|bucket| {
+            for position in bucket.used() {
+                let slot = bucket.slot(position);
+                if hash_of(slot) >> level & 1 == 0 || result.is_err() {
+                    continue;
+                }
+                if !tail.put(bucket.tag_at(position), slot) {
+                    match self.new_overflow(pool) {
+                        Ok(number) => {
+                            tail.set_next(number);
+                            tail = self.overflow.get(number as usize - 1);
+                            let put = tail.put(bucket.tag_at(position), slot);
+                            debug_assert!(put, "a new bucket has room");
+                        }
+                        Err(error) => result = Err(error),
+                    }
+                }
+            }
+        });
+        if result.is_err() {
+            // Nothing was published: forget the copies.
+            self.each_of(target, |bucket| bucket.used().for_each(|p| bucket.clear(p)));
+            return result;
+        }
+        // Release: pairs with the Acquire loads of the state; the target's entries come with it.
+        self.state.store(after, Ordering::Release);
+        source.each(|bucket| {
+            for position in bucket.used() {
+                if hash_of(bucket.slot(position)) >> level & 1 != 0 {
+                    bucket.clear(position);
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+impl<'s> Locked<'s> {
+    /// The lock is that of this hash's chain.
+    pub(super) fn is_of(&self, hash: u64) -> bool {
+        std::ptr::eq(self.shard.address(hash), self.primary)
+    }
+
+    fn each(&self, visit: impl FnMut(&'s Bucket)) {
+        self.shard.each_of(self.primary, visit);
+    }
+
+    /// Adds an entry.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`].
+    pub(super) fn put(&self, hash: u64, slot: u32, pool: &Pool) -> Result<(), Error> {
+        let mut bucket = self.primary;
+        loop {
+            if bucket.put(tag(hash), slot) {
+                return Ok(());
+            }
+            bucket = match bucket.next() {
+                0 => {
+                    let number = self.shard.new_overflow(pool)?;
+                    bucket.set_next(number);
+                    self.shard.overflow.get(number as usize - 1)
+                }
+                next => self.shard.overflow.get(next as usize - 1),
+            };
+        }
+    }
+
+    /// Takes an entry away.
+    pub(super) fn take(&self, hash: u64, slot: u32) {
+        let mut taken = false;
+        self.each(|bucket| taken = taken || bucket.take(tag(hash), slot));
+        debug_assert!(taken, "an entry stays in its chain until it is taken");
+    }
+
+    /// Shows every slot whose tag fits to `accept`, until it accepts one.
+    pub(super) fn search(&self, hash: u64, mut accept: impl FnMut(u32) -> bool) -> bool {
+        let mut found = false;
+        self.each(|bucket| {
+            found = found || bucket.matching(tag(hash)).any(|p| accept(bucket.slot(p)));
+        });
+        found
+    }
+
+    /// The primary bucket is nearly full.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.primary.occupancy() >= CROWDED
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.primary.unlock();
+    }
+}

@@ -1,0 +1,227 @@
+//! Giving back what expired or was flushed, and making room in a full table.
+
+use super::arena::{CHUNK, PLACE_BITS};
+use super::due::{BLOCK, BLOCKS};
+use super::entry::{Flags, LIVE, MILLIS};
+use super::{At, Guard, Table};
+use crate::clock::Time;
+use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::sync::spin::Spin;
+use crate::sync::stripe::{self, STRIPES};
+use crate::sync::{AtomicU32, line};
+use crate::tuple::ConnectionId;
+
+/// Records that early drop looks at before it gives up.
+const CANDIDATES: u32 = 32;
+/// It stops earlier when it has found one among so many.
+const ENOUGH: u32 = 8;
+
+/// When a sweep takes place.
+#[derive(Clone, Copy, Debug)]
+pub struct SweepAt {
+    /// The time.
+    pub now: Time,
+}
+
+/// What becomes of a connection that expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweep {
+    /// It goes.
+    Remove,
+    /// It stays until this time (an offload provider saw its packets).
+    Keep(Time),
+}
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Records looked at.
+    pub looked_at: u32,
+    /// Connections removed.
+    pub removed: u32,
+    /// The whole table has been gone through.
+    pub complete: bool,
+}
+
+/// Where the sweep stands.
+struct Position {
+    chunk: usize,
+    block: usize,
+    /// Chunks that must be opened whole, because a zone was flushed.
+    whole: usize,
+    /// Flushes that this pass over whole chunks deals with.
+    flushes: u32,
+}
+
+/// The sweep's own state, and the hands of early drop.
+pub(super) struct Sweeper {
+    position: Spin<Position>,
+    hands: Box<[AtomicU32]>,
+}
+
+impl Sweeper {
+    pub(super) fn new() -> Sweeper {
+        Sweeper {
+            position: Spin::new(Position {
+                chunk: 0,
+                block: 0,
+                whole: 0,
+                flushes: 0,
+            }),
+            hands: (0..STRIPES).map(|_| AtomicU32::new(0)).collect(),
+        }
+    }
+}
+
+impl Table {
+    /// Goes on through the table, looking at `budget` records at most (rounded up to a block), and
+    /// shows every connection that expired or was flushed to `each`. At most once around. When
+    /// another thread is sweeping, returns at once.
+    ///
+    /// A connection is found within a second or so of its expiry, counted in calls that complete.
+    pub fn sweep(
+        &self,
+        at: SweepAt,
+        budget: u32,
+        each: &mut dyn FnMut(&mut Guard<'_>) -> Sweep,
+    ) -> Swept {
+        let mut swept = Swept::default();
+        let Some(mut position) = self.sweeper.position.try_lock() else {
+            return swept;
+        };
+        let chunks = self.arena.chunks_used();
+        let flushes = self.zones.flushes();
+        if position.flushes != flushes {
+            position.flushes = flushes;
+            position.whole = chunks;
+        }
+        let mut steps = 0;
+        // One chunk more than there are: the sweep may have begun in the middle of one.
+        while steps <= chunks && chunks > 0 {
+            if position.chunk >= chunks {
+                position.chunk = 0;
+                position.block = 0;
+            }
+            let any = position.whole > 0;
+            let due = self.arena.due(position.chunk);
+            while position.block < BLOCKS {
+                if swept.looked_at >= budget {
+                    return swept;
+                }
+                if due.claim(position.block, at.now, any) {
+                    self.sweep_block(position.chunk, position.block, at, &mut swept, each);
+                }
+                position.block += 1;
+            }
+            position.block = 0;
+            position.chunk += 1;
+            steps += 1;
+            if any {
+                position.whole -= 1;
+                if position.whole == 0 {
+                    self.zones.set_reclaimed(position.flushes);
+                }
+            }
+        }
+        if chunks == 0 {
+            self.zones.set_reclaimed(flushes);
+        }
+        swept.complete = true;
+        swept
+    }
+
+    /// Looks at every record of a block that was claimed.
+    fn sweep_block(
+        &self,
+        chunk: usize,
+        block: usize,
+        at: SweepAt,
+        swept: &mut Swept,
+        each: &mut dyn FnMut(&mut Guard<'_>) -> Sweep,
+    ) {
+        let first = ((chunk << PLACE_BITS) + block * BLOCK) as u32;
+        let mut earliest = None;
+        let mut keep = |expiry: Time| {
+            earliest = Some(earliest.map_or(expiry, |known: Time| known.min(expiry)));
+        };
+        swept.looked_at += BLOCK as u32;
+        for number in first..first + BLOCK as u32 {
+            let hot = self.arena.hot(number);
+            // Acquire: pairs with the Release that published the record.
+            if hot.word.load(Acquire) & LIVE == 0 {
+                continue;
+            }
+            let expiry = Time::from_millis(hot.expiry.load(Relaxed) & MILLIS);
+            let zone = (hot.tail.load(Relaxed) >> 32) as u16;
+            let epoch = self.zones.epoch(zone);
+            if expiry > at.now && hot.epoch.load(Relaxed) == epoch {
+                keep(expiry);
+                continue;
+            }
+            let Some(mut guard) = self.lock(number, |_| true) else {
+                continue;
+            };
+            // The record may have been extended, or be another one by now.
+            let now = At {
+                now: at.now,
+                epoch: self.zones.epoch(guard.zone()),
+            };
+            if guard.is_visible(&now) {
+                keep(guard.expires());
+                continue;
+            }
+            match each(&mut guard) {
+                Sweep::Remove => {
+                    swept.removed += 1;
+                    self.remove(guard);
+                }
+                Sweep::Keep(until) => {
+                    guard.set_expiry(until);
+                    keep(until);
+                }
+            }
+        }
+        if let Some(expiry) = earliest {
+            self.arena.due(chunk).lower_block(block, expiry);
+        }
+    }
+
+    /// Early drop: removes the connection that expires first among some that never saw a reply and
+    /// are not assured. The hand of each stripe of threads goes around on its own, over neighbouring
+    /// hot lines.
+    pub fn evict(&self) -> Option<ConnectionId> {
+        let end = (self.arena.chunks_used() * CHUNK) as u32;
+        if end == 0 {
+            return None;
+        }
+        let hand = &self.sweeper.hands[stripe::current()];
+        let start = hand.load(Relaxed);
+        let mut victim = None;
+        let mut looked_at = 0;
+        while looked_at < CANDIDATES && !(looked_at >= ENOUGH && victim.is_some()) {
+            let number = start.wrapping_add(looked_at) % end;
+            line::prefetch(self.arena.hot((number + 4) % end));
+            looked_at += 1;
+            let hot = self.arena.hot(number);
+            let word = hot.word.load(Acquire);
+            if word & LIVE == 0 || is_precious(Flags::of(word)) {
+                continue;
+            }
+            let expiry = hot.expiry.load(Relaxed) & MILLIS;
+            if victim.is_none_or(|(_, known)| expiry < known) {
+                victim = Some((number, expiry));
+            }
+        }
+        hand.store(start.wrapping_add(looked_at) % end, Relaxed);
+        let (number, _) = victim?;
+        let guard = self.lock(number, |word| !is_precious(Flags::of(word)))?;
+        let id = guard.id();
+        self.remove(guard);
+        Some(id)
+    }
+}
+
+/// Early drop spares connections that are assured or were answered.
+fn is_precious(flags: Flags) -> bool {
+    flags.contains(Flags::ASSURED) || flags.contains(Flags::SEEN_REPLY)
+}
