@@ -54,10 +54,21 @@ class Judge:
         if self._repair:
             for packet in found:
                 packet.data = checksum.repaired(packet.data)
-        if not self._kind.keeps_time:
-            for index, packet in enumerate(found):
-                packet.time_ns = capture.BEGIN_NS + index * 1000
+        self._set_times(found)
         return found
+
+    def _set_times(self, packets):
+        """Times that move only in steps worth a move of the oracle's clock, the same for both sides.
+
+        An oracle whose clock cannot be moved gets all packets at once, a microsecond apart.
+        """
+        now = capture.BEGIN_NS
+        for packet in packets:
+            if self._kind.time_step_ms is None:
+                now += 1000
+            elif packet.time_ns - now >= self._kind.time_step_ms * 10**6:
+                now = packet.time_ns // 10**6 * 10**6
+            packet.time_ns = now
 
     def ask(self, path, packets):
         with open(path, "rb") as file:

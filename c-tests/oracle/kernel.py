@@ -135,7 +135,7 @@ class Oracle:
     name = "kernel"
     profile = "kernel"
     version = 1
-    keeps_time = False
+    time_step_ms = None
 
     def __init__(self):
         for program in ("ip", "nft", "conntrack", "sysctl"):
