@@ -52,6 +52,8 @@ pub mod sync;
     reason = "memory that is shared without references counted"
 )]
 pub mod table;
+#[cfg(all(test, not(loom)))]
+mod tests;
 #[forbid(unsafe_code)]
 pub mod track;
 #[forbid(unsafe_code)]
