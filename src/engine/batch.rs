@@ -29,9 +29,9 @@ use super::statistics::{Counter, Tally};
 use super::verdict;
 use crate::clock::Time;
 use crate::packet::{self, Facts, Transport, proto};
-use crate::policy::timeouts::Durations;
 use crate::reason::Reason;
 use crate::table::{At, Flags, Guard, Probe};
+use crate::track::timeout::Class;
 use crate::track::{self, Outcome};
 use crate::tuple::{Direction, Key, Side, Tuple};
 
@@ -49,6 +49,10 @@ struct Slot {
 }
 
 /// What stage 1 made of a packet.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack, 32 at a time; a box would allocate"
+)]
 enum Prepared {
     /// To be looked up.
     Look(Slot),
@@ -115,6 +119,7 @@ impl<'e> Batch<'e> {
                 loose: switches.tcp_loose,
                 strict_reset: switches.strict_reset,
                 liberal: engine.zones.liberal(action.zone),
+                now,
             },
             switches,
             kernel,
@@ -376,8 +381,8 @@ impl<'e> Batch<'e> {
             guard.set_flags(flags);
         }
         if let Some(class) = step.timeout {
-            let millis = self.engine.timeouts.millis(guard.policy(), class);
-            guard.set_expiry(self.at.now.plus(millis));
+            let wait = self.wait(guard.policy(), class, step.at_most);
+            guard.set_expiry(self.at.now.plus(wait));
         }
         if self.switches.accounting {
             guard.count(direction, packet.bytes().len() as u64);
@@ -392,10 +397,11 @@ impl<'e> Batch<'e> {
 
     /// 6 and 7: no connection has the packet's tuple.
     fn unfound<P: Descriptor>(&mut self, packet: &P, slot: &Slot, before: u8) -> Judged<'e> {
-        if before & (state::SNAT | state::DNAT) != 0 && self.action.nat.is_none() {
-            if let Some((guard, direction)) = self.find_original(packet, slot) {
-                return self.known(packet, &slot.facts, before, guard, direction);
-            }
+        if before & (state::SNAT | state::DNAT) != 0
+            && self.action.nat.is_none()
+            && let Some((guard, direction)) = self.find_original(packet, slot)
+        {
+            return self.known(packet, &slot.facts, before, guard, direction);
         }
         if let Transport::Error(_) = slot.facts.transport {
             self.tally.add(Counter::Invalid, 1);
@@ -482,8 +488,11 @@ impl<'e> Batch<'e> {
         packet.set_metadata(&metadata);
     }
 
-    /// The durations of the policy with this number.
-    pub(super) fn durations(&self) -> &Durations {
-        &self.engine.timeouts
+    /// Milliseconds that a connection may be idle.
+    #[inline]
+    pub(super) fn wait(&self, policy: u16, class: Class, at_most: Option<Class>) -> u64 {
+        let durations = &self.engine.timeouts;
+        let millis = durations.millis(policy, class);
+        at_most.map_or(millis, |other| millis.min(durations.millis(policy, other)))
     }
 }

@@ -66,7 +66,7 @@ impl<'e> Batch<'e> {
             expiry: self
                 .at
                 .now
-                .plus(self.durations().millis(policy, opened.timeout)),
+                .plus(self.wait(policy, opened.timeout, opened.at_most)),
             policy,
             mark,
             protocol: opened.state.words,

@@ -27,8 +27,10 @@ pub struct TcpListing {
     /// The one state that listings show: the later of both sides, `FIN_WAIT_2` as `TIME_WAIT` and
     /// `SYN_RECV` as `ESTABLISHED` in profile `ovs`.
     pub state: &'static str,
-    /// Window scales, when both sides sent the option.
-    pub window_scale: Option<[u8; 2]>,
+    /// Window scale of each side, where it is known.
+    pub window_scale: [Option<u8>; 2],
+    /// Flags of each side, with the bits of [`crate::track::protocol_flags`].
+    pub flags: [u8; 2],
 }
 
 /// What is known of the protocol's state.
@@ -47,17 +49,14 @@ impl ProtocolListing {
     pub(super) fn of(listing: &track::Listing) -> ProtocolListing {
         match *listing {
             track::Listing::None => ProtocolListing::None,
-            track::Listing::Tcp {
-                original,
-                reply,
-                state,
-                scales,
-            } => ProtocolListing::Tcp(TcpListing {
-                state_original: original,
-                state_reply: reply,
-                state,
-                window_scale: scales,
+            track::Listing::Tcp(names) => ProtocolListing::Tcp(TcpListing {
+                state_original: names.sides[0],
+                state_reply: names.sides[1],
+                state: names.combined,
+                window_scale: names.window_scale,
+                flags: names.flags,
             }),
+            track::Listing::Sctp(state, tags) => ProtocolListing::Sctp(state, tags),
         }
     }
 }

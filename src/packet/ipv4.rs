@@ -40,10 +40,10 @@ pub(super) fn parse(
     }
     match status {
         Checksum::Bad => return Err(malformed(Reason::IpChecksum)),
-        Checksum::Unknown if verify => {
-            if checksum::fold(checksum::add(0, &header[..header_len])) != 0xffff {
-                return Err(malformed(Reason::IpChecksum));
-            }
+        Checksum::Unknown
+            if verify && checksum::fold(checksum::add(0, &header[..header_len])) != 0xffff =>
+        {
+            return Err(malformed(Reason::IpChecksum));
         }
         _ => {}
     }

@@ -70,7 +70,7 @@ impl<T: Words> SeqLock<T> {
         // Acquire: pairs with the Release fence in `SeqLockGuard::drop`.
         fence(Ordering::Acquire);
         let after = self.sequence.load(Ordering::Relaxed);
-        (before == after && before % 2 == 0).then(|| T::from_words(words))
+        (before == after && before.is_multiple_of(2)).then(|| T::from_words(words))
     }
 
     /// The right to change the value, which is published when the guard is dropped.

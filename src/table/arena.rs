@@ -56,7 +56,8 @@ struct Planes {
     wide: Option<Plane<Eight>>,
     extension: Option<Plane<Eight>>,
     account: Option<Plane<Eight>>,
-    due: Box<Due>,
+    /// One value; a vector, because a box may not be moved while it is pointed into.
+    due: Vec<Due>,
 }
 
 /// Free records of one stripe and family.
@@ -379,10 +380,9 @@ impl Arena {
         // from here to any reader (depot mutex, bucket slot), publish the pointers.
         chunk.hot.store(planes.hot.as_ptr(), Ordering::Relaxed);
         chunk.cold.store(planes.cold.as_ptr(), Ordering::Relaxed);
-        chunk.due.store(
-            std::ptr::from_ref(&*planes.due).cast_mut(),
-            Ordering::Relaxed,
-        );
+        chunk
+            .due
+            .store(planes.due.as_ptr().cast_mut(), Ordering::Relaxed);
         for (pointer, plane) in [
             (&chunk.wide, &planes.wide),
             (&chunk.extension, &planes.extension),
@@ -473,7 +473,7 @@ fn new_planes(family: Family, extension: bool) -> Result<Planes, Error> {
             None
         },
         account: None,
-        due: Box::new(Due::new()),
+        due: vec![Due::new()],
     })
 }
 

@@ -66,6 +66,12 @@ impl Due {
         self.blocks[block].fetch_min(tick(expiry), Ordering::AcqRel);
     }
 
+    /// Nothing in the block expires: it holds no connection, or is just being swept.
+    #[inline]
+    pub(super) fn is_idle(&self, block: usize) -> bool {
+        self.blocks[block].load(Ordering::Relaxed) == NEVER
+    }
+
     /// Claims a block that is due (its tick has passed entirely), or any that is in use.
     #[inline]
     pub(super) fn claim(&self, block: usize, now: Time, any: bool) -> bool {

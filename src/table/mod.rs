@@ -38,7 +38,7 @@ mod guard;
 mod memory;
 mod shard;
 mod sweep;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 mod zone;
 

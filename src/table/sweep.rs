@@ -13,6 +13,8 @@ use crate::tuple::ConnectionId;
 
 /// Records that early drop looks at before it gives up.
 const CANDIDATES: u32 = 32;
+/// Free records and empty blocks that it passes over at most, those looked at included.
+const STEPS: u32 = 512;
 /// It stops earlier when it has found one among so many.
 const ENOUGH: u32 = 8;
 
@@ -195,24 +197,36 @@ impl Table {
             return None;
         }
         let hand = &self.sweeper.hands[stripe::current()];
-        let start = hand.load(Relaxed);
+        let mut number = hand.load(Relaxed) % end;
         let mut victim = None;
-        let mut looked_at = 0;
-        while looked_at < CANDIDATES && !(looked_at >= ENOUGH && victim.is_some()) {
-            let number = start.wrapping_add(looked_at) % end;
-            line::prefetch(self.arena.hot((number + 4) % end));
-            looked_at += 1;
+        let (mut looked_at, mut steps) = (0, 0);
+        while steps < STEPS && looked_at < CANDIDATES && !(looked_at >= ENOUGH && victim.is_some())
+        {
+            steps += 1;
+            let block = number as usize % CHUNK / BLOCK;
+            if self.arena.due(number as usize / CHUNK).is_idle(block) {
+                // Nobody lives in this block.
+                number = (number as usize + BLOCK - number as usize % BLOCK) as u32 % end;
+                continue;
+            }
             let hot = self.arena.hot(number);
+            let candidate = number;
+            number = (number + 1) % end;
+            line::prefetch(self.arena.hot((number + 4) % end));
             let word = hot.word.load(Acquire);
-            if word & LIVE == 0 || is_precious(Flags::of(word)) {
+            if word & LIVE == 0 {
+                continue;
+            }
+            looked_at += 1;
+            if is_precious(Flags::of(word)) {
                 continue;
             }
             let expiry = hot.expiry.load(Relaxed) & MILLIS;
             if victim.is_none_or(|(_, known)| expiry < known) {
-                victim = Some((number, expiry));
+                victim = Some((candidate, expiry));
             }
         }
-        hand.store(start.wrapping_add(looked_at) % end, Relaxed);
+        hand.store(number, Relaxed);
         let (number, _) = victim?;
         let guard = self.lock(number, |word| !is_precious(Flags::of(word)))?;
         let id = guard.id();

@@ -1,77 +1,62 @@
-//! UDP, and every protocol that only knows "answered" and "not answered": Open vSwitch's module
-//! `conntrack-other` and, for queries, `conntrack-icmp`.
+//! Protocols that only know "answered" and "not answered": in the Open vSwitch machine UDP, SCTP and
+//! all others (its module `conntrack-other`), in the kernel machine GRE and those without a tracker.
 //!
-//! The first word of the protocol's state is one of the three numbers below.
+//! The first word of the state is one of the three numbers below.
 
 use super::timeout::Class;
-use super::{Outcome, Step};
+use super::{Opened, Outcome, Step};
+use crate::packet::proto;
 use crate::tuple::Direction;
 
-const FIRST: u64 = 0;
-const MULTIPLE: u64 = 1;
-const BIDIRECTIONAL: u64 = 2;
+/// One packet so far.
+pub(super) const FIRST: u64 = 0;
+/// Several packets, all from the originator.
+pub(super) const MULTIPLE: u64 = 1;
+/// There was a reply.
+pub(super) const BIDIRECTIONAL: u64 = 2;
 
-/// Every packet refreshes the timeout; only an answered connection is established.
+#[inline]
+fn follow(word: &mut u64, direction: Direction) -> u64 {
+    if *word != BIDIRECTIONAL {
+        *word = if direction == Direction::Reply {
+            BIDIRECTIONAL
+        } else {
+            MULTIPLE
+        };
+    }
+    *word
+}
+
+/// Open vSwitch: every packet refreshes; only an answered connection is established.
 #[inline]
 pub(super) fn advance(word: &mut u64, direction: Direction) -> Step {
-    *word = match (*word, direction) {
-        (BIDIRECTIONAL, _) | (_, Direction::Reply) => BIDIRECTIONAL,
-        (_, Direction::Original) => MULTIPLE,
-    };
-    match *word {
+    match follow(word, direction) {
         BIDIRECTIONAL => Step::new(Outcome::Valid, Class::OtherBidirectional),
         _ => Step::new(Outcome::ValidNew, Class::OtherMultiple),
     }
 }
 
-/// A query is new until it is answered.
-#[inline]
-pub(super) fn advance_query(word: &mut u64, direction: Direction) -> Step {
-    if direction == Direction::Reply {
-        *word = BIDIRECTIONAL;
-    }
-    match *word {
-        FIRST => Step::new(Outcome::ValidNew, Class::IcmpFirst),
-        _ => Step::new(Outcome::Valid, Class::IcmpReply),
+pub(super) const fn open_kernel(protocol: u8) -> Opened {
+    match protocol {
+        proto::GRE => Opened::new([FIRST, 0, 0], Class::KernelGre),
+        _ => Opened::new([FIRST, 0, 0], Class::KernelGeneric),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_originator_stays_new_until_a_reply_and_a_reply_is_for_good() {
-        let mut word = FIRST;
-        for _ in 0..3 {
-            let step = advance(&mut word, Direction::Original);
-            assert_eq!(step.outcome, Outcome::ValidNew);
-            assert_eq!(step.timeout, Some(Class::OtherMultiple));
-        }
-        for direction in [Direction::Reply, Direction::Original] {
-            let step = advance(&mut word, direction);
-            assert_eq!(step.outcome, Outcome::Valid);
-            assert_eq!(step.timeout, Some(Class::OtherBidirectional));
-        }
-    }
-
-    #[test]
-    fn a_query_is_established_by_its_answer() {
-        let mut word = FIRST;
-        let step = advance_query(&mut word, Direction::Original);
-        assert_eq!(
-            (step.outcome, step.timeout),
-            (Outcome::ValidNew, Some(Class::IcmpFirst))
-        );
-        let step = advance_query(&mut word, Direction::Reply);
-        assert_eq!(
-            (step.outcome, step.timeout),
-            (Outcome::Valid, Some(Class::IcmpReply))
-        );
-        let step = advance_query(&mut word, Direction::Original);
-        assert_eq!(
-            (step.outcome, step.timeout),
-            (Outcome::Valid, Some(Class::IcmpReply))
-        );
-    }
+/// nf_conntrack: GRE becomes a stream with the first packet *after* a reply; the generic tracker has
+/// one timeout and no stream.
+pub(super) fn advance_kernel(word: &mut u64, protocol: u8, direction: Direction) -> Step {
+    let answered = *word == BIDIRECTIONAL;
+    let outcome = match follow(word, direction) {
+        BIDIRECTIONAL => Outcome::Valid,
+        _ => Outcome::ValidNew,
+    };
+    let class = match (protocol, answered) {
+        (proto::GRE, true) => Class::KernelGreStream,
+        (proto::GRE, false) => Class::KernelGre,
+        _ => Class::KernelGeneric,
+    };
+    let mut step = Step::new(outcome, class);
+    step.assured = class == Class::KernelGreStream;
+    step
 }

@@ -1,425 +1,382 @@
-//! TCP as Open vSwitch's userspace tracker sees it: pf's state machine, one state per side, and Guido
-//! van Rooij's window tracking.
+//! TCP of the Open vSwitch machine: one state per side and a sequence window, as pf has it.
 //!
-//! Each side has the highest sequence number it sent (`seqlo`), the highest it may send (`seqhi`), its
-//! largest window, and its window scale. A segment is legal when it lies inside the window that the
-//! other side offered and not more than one window back, and acknowledges neither much more nor much
-//! less than was sent. The rules are numbered as in the function [`advance`].
+//! The window is Guido van Rooij's ("Real stateful TCP packet filtering in IP Filter"): each side has
+//! the highest sequence number it sent (`low`), the highest it may send (`high`: acknowledged plus
+//! window) and its largest window. A segment must end below `high` and begin no more than one of the
+//! receiver's windows before `low`, and must acknowledge about what the other side sent.
 //!
-//! One defect of the original is not reproduced: it keeps the largest window in 16 bits, which
-//! overflow when a scaled window replaces an unscaled one; here it is held at the largest value.
+//! Of the states' names a side only takes CLOSED, SYN_SENT, ESTABLISHED, CLOSING, FIN_WAIT_2 and
+//! TIME_WAIT, and their order carries meaning.
+//!
+//! Both sides are packed into three words: `low` and `high` of a side in one word each, the rest of
+//! both in the third. A packet unpacks, decides and packs; nothing is written when it is invalid.
+//!
+//! One defect of the original is mended: when the answering SYN brings no scale, the opener's window
+//! (already divided by its scale) is multiplied back, which may overflow 16 bits by the rounding. The
+//! field of a SYN is never more than 65,535, so the product is held there.
 
 use super::timeout::Class;
-use super::{Options, Outcome, Step};
+use super::{Opened, Options, Outcome, Step, TcpNames, at_or_after, illegal_flags, protocol_flags};
 use crate::packet::{Tcp, tcp_flags};
 use crate::reason::Reason;
 use crate::tuple::Direction;
+use tcp_flags::{ACK, FIN, RST, SYN};
 
-/// How far an acknowledgement may be off: the largest window and one packet.
-const MAX_ACK_WINDOW: i64 = 0xffff + 1500;
-/// The largest window scale (RFC 7323, section 2.3).
-const MAX_SCALE: u8 = 14;
+const CLOSED: u8 = 0;
+const SYN_SENT: u8 = 2;
+const ESTABLISHED: u8 = 4;
+const CLOSING: u8 = 7;
+const FIN_WAIT_2: u8 = 9;
+const TIME_WAIT: u8 = 10;
 
-/// The state of one side, in the order that comparisons use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub(super) enum Side {
-    Closed = 0,
-    SynSent = 2,
-    Established = 4,
-    Closing = 7,
-    FinWait2 = 9,
-    TimeWait = 10,
-}
+/// How listings call the states, by number.
+const NAMES: [&str; 16] = [
+    "CLOSED",
+    "LISTEN",
+    "SYN_SENT",
+    "SYN_RECV",
+    "ESTABLISHED",
+    "CLOSE_WAIT",
+    "FIN_WAIT_1",
+    "CLOSING",
+    "LAST_ACK",
+    "FIN_WAIT_2",
+    "TIME_WAIT",
+    "CLOSED",
+    "CLOSED",
+    "CLOSED",
+    "CLOSED",
+    "CLOSED",
+];
 
-impl Side {
-    const fn from_bits(bits: u8) -> Side {
-        match bits {
-            2 => Side::SynSent,
-            4 => Side::Established,
-            7 => Side::Closing,
-            9 => Side::FinWait2,
-            10 => Side::TimeWait,
-            _ => Side::Closed,
-        }
-    }
+const SCALE_KNOWN: u8 = 0x20;
+const SCALE_UNKNOWN: u8 = 0x10;
+const SCALE_BITS: u8 = 0x0f;
+const SCALE_MAX: u8 = 14;
 
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Side::Closed => "CLOSED",
-            Side::SynSent => "SYN_SENT",
-            Side::Established => "ESTABLISHED",
-            Side::Closing => "CLOSING",
-            Side::FinWait2 => "FIN_WAIT_2",
-            Side::TimeWait => "TIME_WAIT",
-        }
-    }
-}
+/// How far an acknowledgement may be off, and how far awkward packets may be outside the window.
+const MAX_ACK_WINDOW: u32 = 0xffff + 1500;
 
-/// What is known of a side's window scale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scale {
-    /// Its SYN carried no such option, or was not seen yet.
-    None,
-    /// Its SYN carried it.
-    Known(u8),
-    /// The connection was picked up in mid-stream.
-    Unknown,
-}
-
-/// One side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One side of the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Peer {
-    seqlo: u32,
-    seqhi: u32,
-    max_win: u16,
-    pub(super) scale: Scale,
-    pub(super) state: Side,
+    /// Highest sequence number sent.
+    pub(super) low: u32,
+    /// Highest sequence number allowed.
+    pub(super) high: u32,
+    /// Largest window announced, unscaled.
+    pub(super) window: u16,
+    /// Window scale: four bits and what is known of it.
+    pub(super) scale: u8,
+    /// State.
+    pub(super) state: u8,
 }
 
-/// Both sides: the originator first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Peers(pub(super) [Peer; 2]);
-
-const SCALE_KNOWN: u8 = 0x80;
-const SCALE_UNKNOWN: u8 = 0x40;
-
-impl Peers {
+impl Peer {
     #[inline]
-    pub(super) fn unpack(words: &[u64; 3]) -> Peers {
-        let peer = |window: u64, rest: u32| Peer {
-            seqlo: window as u32,
-            seqhi: (window >> 32) as u32,
-            max_win: rest as u16,
-            scale: match (rest >> 16) as u8 {
-                bits if bits & SCALE_KNOWN != 0 => Scale::Known(bits & 0x0f),
-                bits if bits & SCALE_UNKNOWN != 0 => Scale::Unknown,
-                _ => Scale::None,
-            },
-            state: Side::from_bits((rest >> 24) as u8),
-        };
-        Peers([
-            peer(words[0], words[2] as u32),
-            peer(words[1], (words[2] >> 32) as u32),
-        ])
+    const fn unpack(numbers: u64, rest: u32) -> Peer {
+        Peer {
+            low: numbers as u32,
+            high: (numbers >> 32) as u32,
+            window: rest as u16,
+            scale: (rest >> 16) as u8 & 0x3f,
+            state: (rest >> 24) as u8 & 0x0f,
+        }
     }
 
     #[inline]
-    pub(super) fn pack(&self) -> [u64; 3] {
-        let window = |peer: &Peer| u64::from(peer.seqlo) | u64::from(peer.seqhi) << 32;
-        let rest = |peer: &Peer| {
-            let scale = match peer.scale {
-                Scale::None => 0,
-                Scale::Known(scale) => SCALE_KNOWN | scale,
-                Scale::Unknown => SCALE_UNKNOWN,
-            };
-            u64::from(peer.max_win) | u64::from(scale) << 16 | (peer.state as u64) << 24
-        };
-        let [a, b] = &self.0;
-        [window(a), window(b), rest(a) | rest(b) << 32]
+    const fn pack(self) -> (u64, u32) {
+        (
+            self.low as u64 | (self.high as u64) << 32,
+            self.window as u32 | (self.scale as u32) << 16 | (self.state as u32) << 24,
+        )
+    }
+
+    /// What every accepted segment does to its sender's side.
+    #[inline]
+    fn sent(&mut self, window: u16, end: u32) {
+        self.window = self.window.max(window);
+        if at_or_after(end, self.low) {
+            self.low = end;
+        }
+    }
+
+    /// The window of what this side may send slides with the other's acknowledgement.
+    #[inline]
+    fn allow(&mut self, ack: u32, window: u32) {
+        if at_or_after(ack.wrapping_add(window), self.high) {
+            self.high = ack.wrapping_add(window.max(1));
+        }
     }
 }
 
-/// A combination of flags that no TCP sends: SYN with RST or FIN; neither SYN, ACK nor RST; FIN, PSH
-/// or URG without ACK.
 #[inline]
-pub(super) const fn has_illegal_flags(flags: u8) -> bool {
-    use tcp_flags::{ACK, FIN, PSH, RST, SYN, URG};
-    let opening = if flags & SYN != 0 {
-        flags & (RST | FIN) != 0
-    } else {
-        flags & (ACK | RST) == 0
-    };
-    opening || flags & ACK == 0 && flags & (FIN | PSH | URG) != 0
+pub(super) const fn unpack(words: &[u64; 3]) -> [Peer; 2] {
+    [
+        Peer::unpack(words[0], words[2] as u32),
+        Peer::unpack(words[1], (words[2] >> 32) as u32),
+    ]
 }
 
-/// Sequence numbers compare by the sign of their difference (RFC 9293, section 3.4).
 #[inline]
-const fn at_or_after(a: u32, b: u32) -> bool {
-    a.wrapping_sub(b).cast_signed() >= 0
+pub(super) const fn pack(peers: &[Peer; 2]) -> [u64; 3] {
+    let (first, first_rest) = peers[0].pack();
+    let (second, second_rest) = peers[1].pack();
+    [
+        first,
+        second,
+        first_rest as u64 | (second_rest as u64) << 32,
+    ]
 }
 
-/// Both sides after the first packet of a connection.
-pub(super) fn open(tcp: &Tcp, options: &Options) -> Result<Peers, Reason> {
-    use tcp_flags::{ACK, FIN, SYN};
-    if has_illegal_flags(tcp.flags) {
+/// The scale of a SYN: known, or zero without the option.
+const fn scale_of(tcp: &Tcp) -> u8 {
+    match tcp.wscale {
+        Some(scale) if scale > SCALE_MAX => SCALE_MAX | SCALE_KNOWN,
+        Some(scale) => scale | SCALE_KNOWN,
+        None => 0,
+    }
+}
+
+/// The first sequence number after the segment.
+#[inline]
+const fn end_of(tcp: &Tcp) -> u32 {
+    let phantom = (tcp.flags & SYN != 0) as u32 + (tcp.flags & FIN != 0) as u32;
+    tcp.seq.wrapping_add(tcp.payload).wrapping_add(phantom)
+}
+
+pub(super) fn open(tcp: &Tcp) -> Result<Opened, Reason> {
+    if illegal_flags(tcp.flags) {
         return Err(Reason::TcpFlags);
     }
-    let syn = tcp.flags & SYN != 0;
-    if syn && tcp.flags & ACK != 0 {
+    if tcp.flags & (SYN | ACK) == SYN | ACK {
         return Err(Reason::TcpSynAckFirst);
     }
-    if !syn && !options.loose {
-        return Err(Reason::TcpMidstream);
-    }
-    let mut seqhi = tcp.seq.wrapping_add(tcp.payload).wrapping_add(1);
-    let mut max_win = tcp.window.max(1);
-    let mut scales = [Scale::Unknown; 2];
-    if syn {
-        seqhi = seqhi.wrapping_add(1);
-        scales = [scale_of(tcp), Scale::None];
-        if let Scale::Known(shift) = scales[0] {
-            max_win = unscaled(max_win, shift);
-        }
-    }
-    if tcp.flags & FIN != 0 {
-        seqhi = seqhi.wrapping_add(1);
-    }
-    Ok(Peers([
-        Peer {
-            seqlo: tcp.seq,
-            seqhi,
-            max_win,
-            scale: scales[0],
-            state: Side::SynSent,
-        },
-        Peer {
-            seqlo: 0,
-            seqhi: 1,
-            max_win: 1,
-            scale: scales[1],
-            state: Side::Closed,
-        },
-    ]))
+    let (scale, other_scale) = if tcp.flags & SYN != 0 {
+        (scale_of(tcp), 0)
+    } else {
+        (SCALE_UNKNOWN, SCALE_UNKNOWN)
+    };
+    let source = Peer {
+        low: tcp.seq,
+        high: end_of(tcp).wrapping_add(1),
+        window: tcp.window.max(1).div_ceil(1 << (scale & SCALE_BITS)),
+        scale,
+        state: SYN_SENT,
+    };
+    let target = Peer {
+        low: 0,
+        high: 1,
+        window: 1,
+        scale: other_scale,
+        state: CLOSED,
+    };
+    Ok(Opened::new(pack(&[source, target]), Class::TcpFirstPacket))
 }
 
-fn scale_of(tcp: &Tcp) -> Scale {
-    tcp.wscale
-        .map_or(Scale::None, |shift| Scale::Known(shift.min(MAX_SCALE)))
-}
-
-/// The window of a SYN, which is not scaled (RFC 7323, section 2.2), in units of `1 << shift`.
-fn unscaled(window: u16, shift: u8) -> u16 {
-    u32::from(window).div_ceil(1 << shift) as u16
-}
-
-/// What a segment is checked against, and what it then changes.
-struct Segment {
-    /// First sequence number; that of a segment without data is taken from the sender's state.
-    seq: u32,
-    /// First sequence number after it.
-    end: u32,
-    /// As it stands in the header.
-    raw_seq: u32,
-    ack: u32,
-    window: u16,
-    sender_shift: u8,
-    receiver_shift: u8,
-    check_ack: bool,
-}
-
-/// The next state after a packet of an existing connection.
 #[inline]
 pub(super) fn advance(
-    peers: &mut Peers,
+    words: &mut [u64; 3],
     tcp: &Tcp,
     direction: Direction,
     options: &Options,
 ) -> Step {
-    use tcp_flags::{ACK, RST, SYN};
-    if has_illegal_flags(tcp.flags) {
+    if illegal_flags(tcp.flags) {
         return Step::invalid(Reason::TcpFlags);
     }
-    let [original, reply] = &mut peers.0;
-    let (src, dst) = match direction {
+    let mut peers = unpack(words);
+    let [original, reply] = &mut peers;
+    let (source, target) = match direction {
         Direction::Original => (original, reply),
         Direction::Reply => (reply, original),
     };
-    // 1: a SYN on a closed connection begins another; a repeated one is a first packet again.
     if tcp.flags & (SYN | ACK) == SYN {
-        if src.state >= Side::FinWait2 && dst.state >= Side::FinWait2 {
-            return Step {
-                outcome: Outcome::New,
-                ..Step::invalid(Reason::None)
-            };
+        if source.state >= FIN_WAIT_2 && target.state >= FIN_WAIT_2 {
+            return Step::quiet(Outcome::New);
         }
-        if src.state <= Side::SynSent {
-            src.state = Side::SynSent;
+        if source.state <= SYN_SENT {
+            // A retransmitted SYN keeps the numbers of the first, whatever it carries.
+            source.state = SYN_SENT;
+            *words = pack(&peers);
             return Step::new(Outcome::ValidNew, Class::TcpFirstPacket);
         }
     }
-    let mut segment = Segment {
-        seq: tcp.seq,
-        end: end_of(tcp),
-        raw_seq: tcp.seq,
-        ack: tcp.ack,
-        window: tcp.window,
-        sender_shift: 0,
-        receiver_shift: 0,
-        check_ack: true,
+    let step = follow(source, target, tcp, options);
+    if !matches!(step.outcome, Outcome::Invalid(_)) {
+        *words = pack(&peers);
+    }
+    step
+}
+
+#[inline]
+fn follow(source: &mut Peer, target: &mut Peer, tcp: &Tcp, options: &Options) -> Step {
+    let mut window = tcp.window;
+    let (mut source_shift, mut target_shift) = shifts(source, target, tcp.flags);
+    let end = end_of(tcp);
+    let mut check_ack = true;
+    if source.state < SYN_SENT {
+        if tcp.flags & SYN != 0 && target.scale & SCALE_KNOWN != 0 {
+            source.scale = scale_of(tcp);
+            if source.scale & SCALE_KNOWN != 0 {
+                source_shift = source.scale & SCALE_BITS;
+                target_shift = target.scale & SCALE_BITS;
+                window = window.div_ceil(1 << source_shift);
+            } else {
+                let whole = u32::from(target.window) << (target.scale & SCALE_BITS);
+                target.window = u16::try_from(whole).unwrap_or(u16::MAX);
+                target.scale = 0;
+            }
+        }
+        source.low = tcp.seq;
+        source.state = SYN_SENT;
+        let allowed = end.wrapping_add((u32::from(target.window) << target_shift).max(1));
+        if source.high == 1 || at_or_after(allowed, source.high) {
+            source.high = allowed;
+            check_ack = false;
+        }
+        source.window = source.window.max(window);
+    }
+    // No ACK, or a RST of a stack that leaves the field empty: nothing to check.
+    let ack = if tcp.flags & ACK == 0 || (tcp.flags & RST != 0 && tcp.ack == 0) {
+        target.low
+    } else {
+        tcp.ack
     };
-    // 2: window scales count outside SYNs, and only if both sides sent the option.
-    if tcp.flags & SYN == 0 {
-        (segment.sender_shift, segment.receiver_shift) = match (src.scale, dst.scale) {
-            (Scale::Known(a), Scale::Known(b)) => (a, b),
-            (Scale::Unknown, Scale::Unknown) => (MAX_SCALE, MAX_SCALE),
-            _ => (0, 0),
-        };
+    // A segment without data is where its sender is.
+    let (seq, end) = if tcp.seq == end {
+        (source.low, source.low)
+    } else {
+        (tcp.seq, end)
+    };
+    let skew = if check_ack {
+        target.low.wrapping_sub(ack) as i32
+    } else {
+        0
+    };
+    let allowed = u32::from(window) << source_shift;
+    let refusal = refusal(
+        source,
+        target,
+        tcp,
+        [seq, end],
+        skew,
+        [source_shift, target_shift],
+    );
+    if refusal == Reason::None || options.lenient() {
+        source.sent(window, end);
+        target.allow(ack, allowed);
+        if tcp.flags & FIN != 0 {
+            source.state = source.state.max(CLOSING);
+        }
+        if tcp.flags & ACK != 0 {
+            target.state = match target.state {
+                SYN_SENT => ESTABLISHED,
+                CLOSING => FIN_WAIT_2,
+                state => state,
+            };
+        }
+        if tcp.flags & RST != 0 {
+            source.state = TIME_WAIT;
+            target.state = TIME_WAIT;
+        }
+        let mut step = Step::new(Outcome::Valid, class_of(source.state, target.state));
+        step.bypassed = refusal != Reason::None;
+        return step;
     }
-    // 3: the first packet of this side.
-    if src.state < Side::SynSent {
-        first_of_side(src, dst, tcp, &mut segment);
-    }
-    // 4: what acknowledges nothing passes the check of acknowledgements.
-    let ack_of_nothing =
-        tcp.flags & ACK == 0 || tcp.ack == 0 && tcp.flags & (ACK | RST) == ACK | RST;
-    if ack_of_nothing {
-        segment.ack = dst.seqlo;
-    }
-    // 5: neither can the sequence number of a segment without data be held against it.
-    if segment.seq == segment.end {
-        segment.seq = src.seqlo;
-        segment.end = src.seqlo;
-    }
-    // 6: inside the window.
-    let refused = refusal(src, dst, &segment, tcp.flags);
-    let checked = options.sequence_check && !options.liberal;
-    if refused == Reason::None || !checked {
-        accept(src, dst, &segment, tcp.flags);
-        let step = Step::new(Outcome::Valid, class_of(src.state, dst.state));
-        return Step {
-            bypassed: refused != Reason::None,
-            assured: src.state >= Side::Established && dst.state >= Side::Established,
-            ..step
-        };
-    }
-    // 7: softly, at the beginning and the end of a connection: the packet passes, but it neither
-    // keeps the connection alive nor establishes it.
-    let awkward =
-        dst.state < Side::SynSent || dst.state >= Side::FinWait2 || src.state >= Side::FinWait2;
-    let reach = MAX_ACK_WINDOW as u32;
-    if awkward
-        && at_or_after(src.seqhi.wrapping_add(reach), segment.end)
-        && at_or_after(segment.seq, src.seqlo.wrapping_sub(reach))
+    // SYNs that cross, streams picked up in the middle and what stacks send after the close. No
+    // refresh: a flood of such packets must not keep the connection.
+    if (target.state < SYN_SENT || target.state >= FIN_WAIT_2 || source.state >= FIN_WAIT_2)
+        && at_or_after(source.high.wrapping_add(MAX_ACK_WINDOW), end)
+        && at_or_after(seq, source.low.wrapping_sub(MAX_ACK_WINDOW))
     {
-        synchronise(src, dst, &segment);
-        end_by_flags(src, dst, tcp.flags);
-        return Step {
-            timeout: None,
-            ..Step::new(Outcome::Valid, Class::TcpClosed)
-        };
-    }
-    // 8.
-    Step::invalid(refused)
-}
-
-fn end_of(tcp: &Tcp) -> u32 {
-    let flags = tcp.flags;
-    let ends = u32::from(flags & tcp_flags::SYN != 0) + u32::from(flags & tcp_flags::FIN != 0);
-    tcp.seq.wrapping_add(tcp.payload).wrapping_add(ends)
-}
-
-#[cold]
-fn first_of_side(src: &mut Peer, dst: &mut Peer, tcp: &Tcp, segment: &mut Segment) {
-    if tcp.flags & tcp_flags::SYN != 0
-        && let Scale::Known(other) = dst.scale
-    {
-        src.scale = scale_of(tcp);
-        if let Scale::Known(own) = src.scale {
-            segment.sender_shift = own;
-            segment.receiver_shift = other;
-            segment.window = unscaled(tcp.window, own);
-        } else {
-            // This side does not scale, so neither does the other: its window is what its SYN said.
-            let window = u32::from(dst.max_win) << other;
-            dst.max_win = window.min(u32::from(u16::MAX)) as u16;
-            dst.scale = Scale::None;
+        source.sent(window, end);
+        target.allow(ack, allowed);
+        if tcp.flags & FIN != 0 {
+            source.state = source.state.max(CLOSING);
         }
+        if tcp.flags & RST != 0 {
+            source.state = TIME_WAIT;
+            target.state = TIME_WAIT;
+        }
+        return Step::quiet(Outcome::Valid);
     }
-    src.seqlo = tcp.seq;
-    src.state = Side::SynSent;
-    let offered = (u32::from(dst.max_win) << segment.receiver_shift).max(1);
-    let allowed = segment.end.wrapping_add(offered);
-    if src.seqhi == 1 || at_or_after(allowed, src.seqhi) {
-        src.seqhi = allowed;
-        // A connection that begins, or one that began before it was seen.
-        segment.check_ack = false;
-    }
-    src.max_win = src.max_win.max(segment.window);
+    Step::invalid(refusal)
 }
 
-/// The first rule of the window that a segment breaks.
+/// The scales that apply to a segment: none for a SYN or when only one side has one, the largest
+/// possible when the connection was picked up in mid-stream.
 #[inline]
-fn refusal(src: &Peer, dst: &Peer, segment: &Segment, flags: u8) -> Reason {
-    if !at_or_after(src.seqhi, segment.end) {
-        return Reason::TcpAboveWindow;
+const fn shifts(source: &Peer, target: &Peer, flags: u8) -> (u8, u8) {
+    let both = source.scale & target.scale;
+    if flags & SYN != 0 {
+        (0, 0)
+    } else if both & SCALE_KNOWN != 0 {
+        (source.scale & SCALE_BITS, target.scale & SCALE_BITS)
+    } else if both & SCALE_UNKNOWN != 0 {
+        (SCALE_MAX, SCALE_MAX)
+    } else {
+        (0, 0)
     }
-    let window = u32::from(dst.max_win) << segment.receiver_shift;
-    if !at_or_after(segment.seq, src.seqlo.wrapping_sub(window)) {
-        return Reason::TcpBelowWindow;
-    }
-    if segment.check_ack {
-        let skew = i64::from(dst.seqlo.wrapping_sub(segment.ack).cast_signed());
-        if skew < -MAX_ACK_WINDOW {
-            return Reason::TcpAckAboveData;
-        }
-        if skew > MAX_ACK_WINDOW << segment.sender_shift {
-            return Reason::TcpAckTooOld;
-        }
-    }
-    if flags & tcp_flags::RST != 0 {
-        let off = segment.raw_seq.wrapping_sub(src.seqlo).cast_signed();
-        if !(-1..=1).contains(&off) {
-            return Reason::TcpResetSequence;
-        }
-    }
-    Reason::None
 }
 
-/// What every segment that passes does to the windows.
+/// The part of the window that a segment misses.
 #[inline]
-fn synchronise(src: &mut Peer, dst: &mut Peer, segment: &Segment) {
-    src.max_win = src.max_win.max(segment.window);
-    if !at_or_after(src.seqlo, segment.end) {
-        src.seqlo = segment.end;
-    }
-    let window = u32::from(segment.window) << segment.sender_shift;
-    if at_or_after(segment.ack.wrapping_add(window), dst.seqhi) {
-        dst.seqhi = segment.ack.wrapping_add(window.max(1));
+fn refusal(
+    source: &Peer,
+    target: &Peer,
+    tcp: &Tcp,
+    [seq, end]: [u32; 2],
+    skew: i32,
+    [source_shift, target_shift]: [u8; 2],
+) -> Reason {
+    let back = u32::from(target.window) << target_shift;
+    if !at_or_after(source.high, end) {
+        Reason::TcpAboveWindow
+    } else if !at_or_after(seq, source.low.wrapping_sub(back)) {
+        Reason::TcpBelowWindow
+    } else if skew < -(MAX_ACK_WINDOW as i32) {
+        Reason::TcpAckAboveData
+    } else if skew > (MAX_ACK_WINDOW << source_shift) as i32 {
+        Reason::TcpAckTooOld
+    } else if tcp.flags & RST != 0 && tcp.seq.wrapping_sub(source.low).wrapping_add(1) > 2 {
+        Reason::TcpResetSequence
+    } else {
+        Reason::None
     }
 }
 
 #[inline]
-fn end_by_flags(src: &mut Peer, dst: &mut Peer, flags: u8) {
-    if flags & tcp_flags::FIN != 0 && src.state < Side::Closing {
-        src.state = Side::Closing;
-    }
-    if flags & tcp_flags::RST != 0 {
-        src.state = Side::TimeWait;
-        dst.state = Side::TimeWait;
-    }
-}
-
-/// What a segment inside the window does.
-#[inline]
-fn accept(src: &mut Peer, dst: &mut Peer, segment: &Segment, flags: u8) {
-    synchronise(src, dst, segment);
-    if flags & tcp_flags::FIN != 0 && src.state < Side::Closing {
-        src.state = Side::Closing;
-    }
-    if flags & tcp_flags::ACK != 0 {
-        match dst.state {
-            Side::SynSent => dst.state = Side::Established,
-            Side::Closing => dst.state = Side::FinWait2,
-            _ => {}
-        }
-    }
-    end_by_flags(src, dst, flags);
-}
-
-/// The timeout of a pair of states; the first that fits.
-#[inline]
-fn class_of(src: Side, dst: Side) -> Class {
-    let (less, more) = if src <= dst { (src, dst) } else { (dst, src) };
-    if less >= Side::FinWait2 {
+const fn class_of(a: u8, b: u8) -> Class {
+    let (least, most) = if a < b { (a, b) } else { (b, a) };
+    if least >= FIN_WAIT_2 {
         Class::TcpClosed
-    } else if less >= Side::Closing {
+    } else if least >= CLOSING {
         Class::TcpFinWait
-    } else if less < Side::Established {
+    } else if least < ESTABLISHED {
         Class::TcpOpening
-    } else if more >= Side::Closing {
+    } else if most >= CLOSING {
         Class::TcpClosing
     } else {
         Class::TcpEstablished
+    }
+}
+
+/// Both sides' states, and the later one with FIN_WAIT_2 shown as TIME_WAIT.
+pub(super) fn listing(words: &[u64; 3]) -> TcpNames {
+    let peers = unpack(words);
+    let combined = match peers[0].state.max(peers[1].state) {
+        FIN_WAIT_2 => TIME_WAIT,
+        state => state,
+    };
+    let flag = |peer: Peer, bit: u8, flag: u8| if peer.scale & bit != 0 { flag } else { 0 };
+    TcpNames {
+        sides: peers.map(|peer| NAMES[usize::from(peer.state & 0x0f)]),
+        combined: NAMES[usize::from(combined & 0x0f)],
+        window_scale: peers
+            .map(|peer| (peer.scale & SCALE_KNOWN != 0).then_some(peer.scale & SCALE_BITS)),
+        flags: peers.map(|peer| {
+            flag(peer, SCALE_KNOWN, protocol_flags::WINDOW_SCALE)
+                | flag(peer, SCALE_UNKNOWN, protocol_flags::BE_LIBERAL)
+        }),
     }
 }
