@@ -80,9 +80,10 @@ class Judge:
         if self._oracle is None:
             self._oracle = self._kind()
         answer = self._oracle.ask(packets)
-        with open(kept + ".new", "w") as file:
+        unfinished = f"{kept}.{os.getpid()}"
+        with open(unfinished, "w") as file:
             json.dump(answer, file)
-        os.replace(kept + ".new", kept)
+        os.replace(unfinished, kept)
         return answer
 
     def close(self):

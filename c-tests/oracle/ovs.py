@@ -113,10 +113,9 @@ class Switch:
 
     def _daemon(self, name, *command):
         pid = os.path.join(self._folder, f"{name}.pid")
-        self._run(*command, f"--pidfile={pid}", "--detach",
+        self._run(*command, "-vconsole:off", f"--pidfile={pid}", "--detach",
                   f"--log-file={os.path.join(self._folder, name)}.log",
-                  f"--unixctl={os.path.join(self._folder, name)}.ctl",
-                  "-vconsole:off")
+                  f"--unixctl={os.path.join(self._folder, name)}.ctl")
         with open(pid) as file:
             self._processes.append(int(file.read()))
 
