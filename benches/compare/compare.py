@@ -44,7 +44,7 @@ SIZES = (K, 100 * K, M, 4 * M)
 
 QUICK = [
     *(Cell("established", n) for n in SIZES),
-    *(Cell("established", n, threads=2) for n in (K, 100 * K, M)),
+    Cell("established", M, threads=2),
     Cell("shared", M),
     Cell("shared", M, threads=2),
     Cell("established", M, transport="udp"),
@@ -64,7 +64,7 @@ QUICK = [
 
 FULL = QUICK + [
     *(Cell("established", n, headers="warm") for n in SIZES),
-    Cell("established", 4 * M, threads=2),
+    *(Cell("established", n, threads=2) for n in (K, 100 * K, 4 * M)),
     *(Cell("established", n, transport="udp") for n in (K, 100 * K, 4 * M)),
     *(Cell("established", n, family="ipv6") for n in (K, 100 * K, 4 * M)),
     *(Cell("miss", n) for n in (K, 100 * K, 4 * M)),
