@@ -39,6 +39,9 @@ pub mod clock;
 pub mod engine;
 #[forbid(unsafe_code)]
 pub mod error;
+#[cfg(not(loom))]
+#[expect(unsafe_code, reason = "pointers from C")]
+pub mod ffi;
 #[forbid(unsafe_code)]
 pub mod packet;
 #[forbid(unsafe_code)]

@@ -3,6 +3,13 @@
 //! Other trackers answer "invalid" and leave the user to guess. Here every verdict carries the
 //! rule that decided it. The numbers are part of the C ABI and never move.
 
+const fn nul_terminated(text: &'static str) -> &'static std::ffi::CStr {
+    match std::ffi::CStr::from_bytes_with_nul(text.as_bytes()) {
+        Ok(text) => text,
+        Err(_) => c"",
+    }
+}
+
 macro_rules! reasons {
     ($($(#[$meta:meta])* $name:ident = $number:literal, $text:literal;)*) => {
         /// The rule behind a verdict.
@@ -21,6 +28,26 @@ macro_rules! reasons {
             #[must_use]
             pub const fn text(self) -> &'static str {
                 match self { $(Reason::$name => $text,)* }
+            }
+
+            /// The reason with this number.
+            #[must_use]
+            pub fn from_number(number: u8) -> Option<Reason> {
+                Reason::ALL.iter().copied().find(|&reason| reason as u8 == number)
+            }
+
+            /// [`Reason::text`], NUL-terminated.
+            #[must_use]
+            pub const fn c_text(self) -> &'static std::ffi::CStr {
+                match self { $(Reason::$name => nul_terminated(concat!($text, "\0")),)* }
+            }
+
+            /// [`Reason::name`], NUL-terminated.
+            #[must_use]
+            pub const fn c_name(self) -> &'static std::ffi::CStr {
+                match self {
+                    $(Reason::$name => nul_terminated(concat!(stringify!($name), "\0")),)*
+                }
             }
 
             /// The name of the reason, as it stands in listings and statistics.

@@ -78,6 +78,18 @@ impl Cursor {
     pub const fn new(zone: Option<Zone>) -> Cursor {
         Cursor { position: 0, zone }
     }
+
+    /// A dump that stopped at `position`.
+    #[must_use]
+    pub const fn resume(zone: Option<Zone>, position: u32) -> Cursor {
+        Cursor { position, zone }
+    }
+
+    /// Where it stands, for [`Cursor::resume`].
+    #[must_use]
+    pub const fn position(&self) -> u32 {
+        self.position
+    }
 }
 
 /// A connection tracker: shared by any number of threads.

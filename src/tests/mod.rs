@@ -3,3 +3,4 @@
 pub(crate) mod packets;
 
 mod engine;
+mod header;

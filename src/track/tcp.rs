@@ -184,31 +184,36 @@ pub(super) fn advance(
     if illegal_flags(tcp.flags) {
         return Step::invalid(Reason::TcpFlags);
     }
-    let mut peers = unpack(words);
-    let [original, reply] = &mut peers;
-    let (source, target) = match direction {
-        Direction::Original => (original, reply),
-        Direction::Reply => (reply, original),
+    // The sender's half of the third word comes first; so both sides stay in registers.
+    let side = direction as usize;
+    let turn = 32 * side as u32;
+    let rest = words[2].rotate_right(turn);
+    let mut source = Peer::unpack(words[side], rest as u32);
+    let mut target = Peer::unpack(words[1 - side], (rest >> 32) as u32);
+    let step = 'step: {
+        if tcp.flags & (SYN | ACK) == SYN {
+            if source.state >= FIN_WAIT_2 && target.state >= FIN_WAIT_2 {
+                return Step::quiet(Outcome::New);
+            }
+            if source.state <= SYN_SENT {
+                // A retransmitted SYN keeps the numbers of the first, whatever it carries.
+                source.state = SYN_SENT;
+                break 'step Step::new(Outcome::ValidNew, Class::TcpFirstPacket);
+            }
+        }
+        follow(&mut source, &mut target, tcp, options)
     };
-    if tcp.flags & (SYN | ACK) == SYN {
-        if source.state >= FIN_WAIT_2 && target.state >= FIN_WAIT_2 {
-            return Step::quiet(Outcome::New);
-        }
-        if source.state <= SYN_SENT {
-            // A retransmitted SYN keeps the numbers of the first, whatever it carries.
-            source.state = SYN_SENT;
-            *words = pack(&peers);
-            return Step::new(Outcome::ValidNew, Class::TcpFirstPacket);
-        }
-    }
-    let step = follow(source, target, tcp, options);
     if !matches!(step.outcome, Outcome::Invalid(_)) {
-        *words = pack(&peers);
+        let (source_numbers, source_rest) = source.pack();
+        let (target_numbers, target_rest) = target.pack();
+        words[side] = source_numbers;
+        words[1 - side] = target_numbers;
+        words[2] = (u64::from(source_rest) | u64::from(target_rest) << 32).rotate_left(turn);
     }
     step
 }
 
-#[inline]
+#[inline(always)]
 fn follow(source: &mut Peer, target: &mut Peer, tcp: &Tcp, options: &Options) -> Step {
     let mut window = tcp.window;
     let (mut source_shift, mut target_shift) = shifts(source, target, tcp.flags);

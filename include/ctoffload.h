@@ -1,0 +1,1183 @@
+/*
+ * libctoffload: connection tracking for C switches.
+ *
+ * Copyright The libctoffload authors. Licensed under the Apache License, Version 2.0.
+ *
+ * Functions return 0 or a positive errno; ct_last_error() has the words. Structs that may grow begin
+ * with their size, which the caller sets. Time is always an argument: milliseconds since any epoch.
+ */
+
+#ifndef CTOFFLOAD_H
+#define CTOFFLOAD_H
+
+/* Generated from src/ffi by `make header`; do not edit. */
+
+#include <stddef.h>
+#include <stdint.h>
+#if defined(__GNUC__)
+#define CT_API __attribute__((visibility("default")))
+#else
+#define CT_API
+#endif
+
+
+/**
+ * Open vSwitch's userspace datapath, without its defects and races.
+ */
+#define CT_PROFILE_OVS 0
+
+/**
+ * Linux nf_conntrack with its default sysctls.
+ */
+#define CT_PROFILE_KERNEL 1
+
+/**
+ * As the kernel, with no mid-stream pickup and no liberal modes.
+ */
+#define CT_PROFILE_STRICT 2
+
+/**
+ * Count packets and bytes of each connection.
+ */
+#define CT_CONFIG_ACCOUNTING 1
+
+/**
+ * Sweep from a thread of the library, so that conntrack_sweep() need not be called.
+ */
+#define CT_CONFIG_BACKGROUND_SWEEP 2
+
+/**
+ * The connection is new: no packet was seen in the reply direction.
+ */
+#define CT_STATE_NEW 1
+
+/**
+ * The packet belongs to an established connection.
+ */
+#define CT_STATE_ESTABLISHED 2
+
+/**
+ * The packet is related to another connection.
+ */
+#define CT_STATE_RELATED 4
+
+/**
+ * The packet travels in the reply direction.
+ */
+#define CT_STATE_REPLY_DIR 8
+
+/**
+ * The packet could not be tracked.
+ */
+#define CT_STATE_INVALID 16
+
+/**
+ * The packet went through the tracker.
+ */
+#define CT_STATE_TRACKED 32
+
+/**
+ * The source of this packet was translated.
+ */
+#define CT_STATE_SRC_NAT 64
+
+/**
+ * The destination of this packet was translated.
+ */
+#define CT_STATE_DST_NAT 128
+
+/**
+ * The IPv4 header checksum was verified and is good.
+ */
+#define CT_PACKET_IP_CSUM_GOOD 1
+
+/**
+ * The IPv4 header checksum is bad; together with GOOD: to be completed at transmission.
+ */
+#define CT_PACKET_IP_CSUM_BAD 2
+
+/**
+ * The TCP, UDP or SCTP checksum was verified and is good.
+ */
+#define CT_PACKET_L4_CSUM_GOOD 4
+
+/**
+ * The TCP, UDP or SCTP checksum is bad; together with GOOD: to be completed at transmission.
+ */
+#define CT_PACKET_L4_CSUM_BAD 8
+
+/**
+ * The bytes must not be changed.
+ */
+#define CT_PACKET_READ_ONLY 16
+
+/**
+ * The offset is not known.
+ */
+#define CT_OFFSET_UNKNOWN 65535
+
+/**
+ * The connection of `connection` was found in the reply direction.
+ */
+#define CT_CONN_REPLY 1
+
+/**
+ * The connection of `connection` was found by an ICMP error.
+ */
+#define CT_CONN_ICMP_RELATED 2
+
+/**
+ * Store new connections.
+ */
+#define CT_ACTION_COMMIT 1
+
+/**
+ * A connection found in the reply direction is dropped and begun anew. Implies COMMIT.
+ */
+#define CT_ACTION_FORCE 2
+
+/**
+ * A packet was seen in the reply direction.
+ */
+#define CT_STATUS_SEEN_REPLY 2
+
+/**
+ * It would survive a full table.
+ */
+#define CT_STATUS_ASSURED 4
+
+/**
+ * Its source is translated.
+ */
+#define CT_STATUS_SRC_NAT 16
+
+/**
+ * Its destination is translated.
+ */
+#define CT_STATUS_DST_NAT 32
+
+/**
+ * TCP sequence numbers are checked.
+ */
+#define CT_OPTION_TCP_SEQ_CHK 0
+
+/**
+ * A TCP connection may be picked up in mid-stream (profiles kernel and strict).
+ */
+#define CT_OPTION_TCP_LOOSE 1
+
+/**
+ * Only a RST that hits the expected sequence number closes (profiles kernel and strict).
+ */
+#define CT_OPTION_STRICT_RESET 2
+
+/**
+ * Checksums that the device did not verify are verified.
+ */
+#define CT_OPTION_VERIFY_CHECKSUMS 3
+
+/**
+ * Packets and bytes are counted per connection.
+ */
+#define CT_OPTION_ACCOUNTING 4
+
+/**
+ * A full table drops unanswered connections before it refuses new ones.
+ */
+#define CT_OPTION_EARLY_DROP 5
+
+/**
+ * A connection tracker.
+ */
+struct conntrack;
+
+/**
+ * A tuple: source and destination as one packet carries them. Addresses in network byte order, an
+ * IPv4 address in the first four bytes; everything else in host byte order.
+ */
+struct ct_tuple {
+  /**
+   * Source address.
+   */
+  uint8_t src[16];
+  /**
+   * Destination address.
+   */
+  uint8_t dst[16];
+  /**
+   * Source port; ICMP: the identifier.
+   */
+  uint16_t src_port;
+  /**
+   * Destination port; ICMP: the identifier.
+   */
+  uint16_t dst_port;
+  /**
+   * Zone.
+   */
+  uint16_t zone;
+  /**
+   * 4 or 6; 0: no tuple.
+   */
+  uint8_t ip_version;
+  /**
+   * IP protocol.
+   */
+  uint8_t protocol;
+  /**
+   * ICMP type; otherwise 0.
+   */
+  uint8_t icmp_type;
+  /**
+   * ICMP code; otherwise 0.
+   */
+  uint8_t icmp_code;
+  /**
+   * Must be 0.
+   */
+  uint8_t reserved[2];
+};
+
+/**
+ * What an instance counted.
+ */
+struct ct_stats {
+  /**
+   * sizeof(struct ct_stats), set by the caller.
+   */
+  size_t size;
+  /**
+   * Connections, those that expired and are not swept yet included.
+   */
+  uint64_t connections;
+  /**
+   * Packets whose connection was found.
+   */
+  uint64_t found;
+  /**
+   * Packets handled by the connection id they carried.
+   */
+  uint64_t cached;
+  /**
+   * Packets that may open a connection.
+   */
+  uint64_t new_;
+  /**
+   * Connections stored.
+   */
+  uint64_t insert;
+  /**
+   * Packets that are invalid.
+   */
+  uint64_t invalid;
+  /**
+   * Connections not stored because the table was full.
+   */
+  uint64_t table_full;
+  /**
+   * Connections removed to make room.
+   */
+  uint64_t early_drop;
+  /**
+   * Connections removed.
+   */
+  uint64_t delete_;
+  /**
+   * Translated packets whose connection was not found.
+   */
+  uint64_t lookup_natted_miss;
+  /**
+   * TCP packets outside the window that were let through.
+   */
+  uint64_t tcp_seq_chk_bypass;
+};
+
+/**
+ * Where a dump stands.
+ */
+struct ct_dump {
+  /**
+   * sizeof(struct ct_dump), set by the caller.
+   */
+  size_t size;
+  /**
+   * The library's own.
+   */
+  uint64_t position;
+  /**
+   * The library's own.
+   */
+  uint32_t zone;
+  /**
+   * The library's own.
+   */
+  uint32_t reserved;
+};
+
+/**
+ * A connection, as listings show it.
+ */
+struct ct_connection {
+  /**
+   * sizeof(struct ct_connection), set by the caller.
+   */
+  size_t size;
+  /**
+   * Its id.
+   */
+  uint64_t id;
+  /**
+   * Tuple of packets in the original direction.
+   */
+  struct ct_tuple original;
+  /**
+   * Tuple of packets in the reply direction, as they arrive.
+   */
+  struct ct_tuple reply;
+  /**
+   * Mark.
+   */
+  uint32_t mark;
+  /**
+   * CT_STATUS_* (numbers of nf_conntrack's IPS_*).
+   */
+  uint32_t status;
+  /**
+   * Label, most significant byte first.
+   */
+  uint8_t label[16];
+  /**
+   * Milliseconds until it expires.
+   */
+  uint64_t remaining_ms;
+  /**
+   * When it was created.
+   */
+  uint64_t created_ms;
+  /**
+   * Packets of the original and of the reply direction, with accounting.
+   */
+  uint64_t packets[2];
+  /**
+   * Bytes of the original and of the reply direction, with accounting.
+   */
+  uint64_t bytes[2];
+  /**
+   * State of the connection (TCP, SCTP), NUL-terminated; empty for other protocols.
+   */
+  uint8_t state[24];
+  /**
+   * TCP: state of the originating and of the replying side.
+   */
+  uint8_t side_state[2][24];
+};
+
+/**
+ * A packet, described where it is. Two cache lines: the caller fills the first, the library the
+ * second. Before a packet's first pass the second line must be zero; between passes (recirculation)
+ * it stays as it is. 64-byte alignment is best, 8-byte alignment is required.
+ */
+struct ct_packet {
+  /**
+   * First contiguous byte: of the frame, or of the IP header with `l3_offset` 0.
+   */
+  uint8_t *data;
+  /**
+   * Contiguous bytes at `data`; all headers must be among them.
+   */
+  uint32_t length;
+  /**
+   * Length of the whole packet from `data` on, when it is chained; 0: `length`.
+   */
+  uint32_t total_length;
+  /**
+   * CT_PACKET_*.
+   */
+  uint32_t flags;
+  /**
+   * Offset of the IP header; CT_OFFSET_UNKNOWN: `data` begins with an Ethernet header.
+   */
+  uint16_t l3_offset;
+  /**
+   * Offset of the transport header, or CT_OFFSET_UNKNOWN. Not read in this version.
+   */
+  uint16_t l4_offset;
+  /**
+   * Bytes that may be appended behind `length`. Not read in this version.
+   */
+  uint32_t tailroom;
+  /**
+   * Input port.
+   */
+  uint32_t in_port;
+  /**
+   * The datapath's own: a packet pointer, an index. Never read.
+   */
+  uint64_t cookie;
+  /**
+   * Where to put the connection's original tuple, and where to find it in a later pass; or NULL.
+   */
+  struct ct_tuple *orig_tuple;
+  /**
+   * Must be 0.
+   */
+  uint64_t reserved_in[2];
+  /**
+   * The connection: what the last pass found, 0 for none. An id, not a pointer.
+   */
+  uint64_t connection;
+  /**
+   * CT_STATE_*; 0 for a packet that was not tracked.
+   */
+  uint32_t ct_state;
+  /**
+   * Zone of the last pass.
+   */
+  uint16_t ct_zone;
+  /**
+   * CT_VERDICT_*; always 0 (pass) in this version.
+   */
+  uint8_t verdict;
+  /**
+   * Why it is invalid or was not stored: see ct_reason_text().
+   */
+  uint8_t reason;
+  /**
+   * Connection mark.
+   */
+  uint32_t ct_mark;
+  /**
+   * What was rewritten; always 0 in this version.
+   */
+  uint32_t modified;
+  /**
+   * Connection label, most significant byte first.
+   */
+  uint8_t ct_label[16];
+  /**
+   * Bytes by which the packet grew; always 0 in this version.
+   */
+  int32_t length_delta;
+  /**
+   * CT_CONN_*.
+   */
+  uint32_t connection_flags;
+  /**
+   * Left alone.
+   */
+  uint64_t reserved_out[2];
+};
+
+/**
+ * The `ct()` action: what is asked for every packet of a batch.
+ */
+struct ct_action {
+  /**
+   * sizeof(struct ct_action).
+   */
+  size_t size;
+  /**
+   * CT_ACTION_*.
+   */
+  uint32_t flags;
+  /**
+   * Zone to track in.
+   */
+  uint16_t zone;
+  /**
+   * Must be 0.
+   */
+  uint16_t reserved;
+  /**
+   * Mark to set; bits outside the mask must be 0.
+   */
+  uint32_t mark;
+  /**
+   * Which bits of the mark to set; 0: none.
+   */
+  uint32_t mark_mask;
+  /**
+   * Label to set, most significant byte first; bits outside the mask must be 0.
+   */
+  uint8_t label[16];
+  /**
+   * Which bits of the label to set; 0: none.
+   */
+  uint8_t label_mask[16];
+};
+
+/**
+ * What a sweep did.
+ */
+struct ct_sweep {
+  /**
+   * sizeof(struct ct_sweep), set by the caller.
+   */
+  size_t size;
+  /**
+   * Records looked at.
+   */
+  uint32_t looked_at;
+  /**
+   * Connections removed.
+   */
+  uint32_t removed;
+  /**
+   * 1: everything that was due has been dealt with.
+   */
+  uint32_t complete;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+};
+
+/**
+ * How an instance is made.
+ */
+struct ct_config {
+  /**
+   * sizeof(struct ct_config).
+   */
+  size_t size;
+  /**
+   * CT_PROFILE_*.
+   */
+  uint32_t profile;
+  /**
+   * Limit of connections; 0: 3,000,000.
+   */
+  uint32_t max_connections;
+  /**
+   * Connections for which memory is made ready at once; 0: none, the table grows.
+   */
+  uint32_t initial_connections;
+  /**
+   * CT_CONFIG_*.
+   */
+  uint32_t flags;
+  /**
+   * Milliseconds between sweeps of the background thread; 0: 20,000.
+   */
+  uint32_t sweep_interval_ms;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+};
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Flushes all connections, or those of `*zone`. They are invisible when this returns; their memory
+ * is given back by the sweep, and until then they count as connections.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `zone` is NULL or points to a number.
+ */
+CT_API int conntrack_flush(struct conntrack *ct, const uint16_t *zone);
+
+/**
+ * Removes the connection to which packets with `*tuple` belong, in either direction.
+ *
+ * Returns 0, EINVAL, or ENOENT when there is none.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `tuple` points to a tuple.
+ */
+CT_API
+int conntrack_flush_tuple(struct conntrack *ct,
+                          const struct ct_tuple *tuple,
+                          int64_t now_ms);
+
+/**
+ * Sets the limit of connections. Those beyond it stay.
+ *
+ * Returns 0, or EINVAL beyond 2^30.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API int conntrack_set_maxconns(struct conntrack *ct, uint32_t maxconns);
+
+/**
+ * Tells the limit of connections.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `maxconns` points to a number.
+ */
+CT_API int conntrack_get_maxconns(struct conntrack *ct, uint32_t *maxconns);
+
+/**
+ * Tells the number of connections, those that expired or were flushed and are not swept yet included.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `nconns` points to a number.
+ */
+CT_API
+int conntrack_get_nconns(struct conntrack *ct,
+                         uint32_t *nconns);
+
+/**
+ * Sets a switch, CT_OPTION_*, to 0 or 1. Batches that are under way may still use the old value.
+ *
+ * Returns 0, EINVAL, or ENOMEM (accounting).
+ *
+ * Threads: any; calls that change different switches at the same time are both heard.
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API int conntrack_set_option(struct conntrack *ct, uint32_t option, uint32_t value);
+
+/**
+ * Tells a switch, CT_OPTION_*.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `value` points to a number.
+ */
+CT_API int conntrack_get_option(struct conntrack *ct, uint32_t option, uint32_t *value);
+
+/**
+ * Makes TCP in a zone liberal (1: sequence numbers are tracked, nothing is refused for them) or
+ * strict again (0).
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API int conntrack_set_zone_liberal(struct conntrack *ct, uint16_t zone, uint32_t liberal);
+
+/**
+ * Tells what the instance counted since its creation.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any. Counters of threads at work are moments apart; each only grows.
+ *
+ * # Safety
+ * `ct` is an instance; `stats` points to a struct of the size that it says.
+ */
+CT_API int conntrack_get_stats(struct conntrack *ct, struct ct_stats *stats);
+
+/**
+ * Tells how many packets had a reason, see ct_reason_text().
+ *
+ * Returns 0, or EINVAL for a number that is no reason.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `count` points to a number.
+ */
+CT_API int conntrack_get_reason_count(struct conntrack *ct, uint8_t reason, uint64_t *count);
+
+/**
+ * Begins a dump of all connections, or of those of `*zone`. The caller sets `dump->size`. A dump
+ * holds nothing: it need not be ended.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any; a dump is for one thread at a time.
+ *
+ * # Safety
+ * `ct` is an instance; `zone` is NULL or points to a number; `dump` points to a struct of the size
+ * that it says.
+ */
+CT_API int conntrack_dump_start(struct conntrack *ct, const uint16_t *zone, struct ct_dump *dump);
+
+/**
+ * The next connection of a dump. The caller sets `connection->size`. A connection that lives
+ * throughout the dump is listed exactly once, whatever happens to others meanwhile.
+ *
+ * Returns 0; ENODATA at the end; EINVAL.
+ *
+ * Threads: any; a dump is for one thread at a time.
+ *
+ * # Safety
+ * `ct` is an instance; `dump` was begun; `connection` points to a struct of the size that it says.
+ */
+CT_API
+int conntrack_dump_next(struct conntrack *ct,
+                        struct ct_dump *dump,
+                        int64_t now_ms,
+                        struct ct_connection *connection);
+
+/**
+ * The connection to which packets with `*tuple` belong, in either direction.
+ *
+ * Returns 0, EINVAL, or ENOENT.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `tuple` points to a tuple, `connection` to a struct of the size that it says.
+ */
+CT_API
+int conntrack_lookup(struct conntrack *ct,
+                     const struct ct_tuple *tuple,
+                     int64_t now_ms,
+                     struct ct_connection *connection);
+
+/**
+ * The connection with this id, if it still lives.
+ *
+ * Returns 0, EINVAL, or ENOENT.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `connection` points to a struct of the size that it says.
+ */
+CT_API
+int conntrack_get(struct conntrack *ct,
+                  uint64_t id,
+                  int64_t now_ms,
+                  struct ct_connection *connection);
+
+/**
+ * Tracks a batch of packets at time `now_ms` (milliseconds since any epoch, the same in all calls).
+ *
+ * Every packet receives its verdict in its second line. The result is that of calling the function
+ * for one packet after the other. A packet that is malformed is a packet like any other: it becomes
+ * CT_STATE_INVALID. After an internal error packets are left untracked and ENOTRECOVERABLE is
+ * returned.
+ *
+ * Returns 0; EINVAL for a NULL or misaligned argument, unknown flags, or values outside their
+ * masks; E2BIG for an action of a later version. No packet was touched then.
+ *
+ * Threads: any number at once; no packet in two calls at the same time.
+ *
+ * # Safety
+ * `ct` is an instance; `packets` points to `n` packets, whose `data` has `length` bytes that nobody
+ * else writes during the call and whose `orig_tuple` is NULL or a tuple; `action` points to a struct
+ * of the size that it says.
+ */
+CT_API
+int conntrack_execute(struct conntrack *ct,
+                      struct ct_packet *packets,
+                      size_t n,
+                      const struct ct_action *action,
+                      int64_t now_ms);
+
+/**
+ * Makes a packet as if it had never been tracked (the `ct_clear` action). NULL is ignored.
+ *
+ * Threads: any; no packet in two calls at the same time.
+ *
+ * # Safety
+ * `packet` is NULL or points to a packet.
+ */
+CT_API void conntrack_clear(struct ct_packet *packet);
+
+/**
+ * Gives back the memory of connections that expired or were flushed, looking at `budget` records at
+ * most (0: no limit). Also maps memory for the connections to come, so that packets don't wait for
+ * it. `out` may be NULL.
+ *
+ * A connection is invisible the moment it expires, swept or not. Call this from the datapath's own
+ * loop, or have a thread do it (CT_CONFIG_BACKGROUND_SWEEP).
+ *
+ * Returns 0, EINVAL, or E2BIG.
+ *
+ * Threads: any; one sweeps at a time, others return at once with nothing done.
+ *
+ * # Safety
+ * `ct` is an instance; `out` is NULL or points to a struct of the size that it says.
+ */
+CT_API
+int conntrack_sweep(struct conntrack *ct,
+                    int64_t now_ms,
+                    uint32_t budget,
+                    struct ct_sweep *out);
+
+/**
+ * Creates a connection tracker.
+ *
+ * `config` may be NULL for the defaults: profile `ovs`, 3,000,000 connections, no background thread.
+ * `*out` receives the instance, to be destroyed with conntrack_destroy().
+ *
+ * Returns 0; EINVAL for a setting out of range or a NULL `out`; E2BIG for a config of a later
+ * version with members this one does not know; ENOMEM.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `config` is NULL or points to a struct of the size that it says; `out` points to a pointer.
+ */
+CT_API
+int conntrack_create(const struct ct_config *config,
+                     struct conntrack **out);
+
+/**
+ * Destroys a connection tracker and everything it holds. NULL is ignored.
+ *
+ * Threads: no other call on the instance may be under way, and none may follow.
+ *
+ * # Safety
+ * `ct` is NULL or an instance that was not destroyed yet.
+ */
+CT_API void conntrack_destroy(struct conntrack *ct);
+
+/**
+ * Flushes all connections, or those of `*zone`. They are invisible when this returns; their memory
+ * is given back by the sweep, and until then they count as connections.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `zone` is NULL or points to a number.
+ */
+CT_API int conntrack_flush(struct conntrack *ct, const uint16_t *zone);
+
+/**
+ * Removes the connection to which packets with `*tuple` belong, in either direction.
+ *
+ * Returns 0, EINVAL, or ENOENT when there is none.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `tuple` points to a tuple.
+ */
+CT_API
+int conntrack_flush_tuple(struct conntrack *ct,
+                          const struct ct_tuple *tuple,
+                          int64_t now_ms);
+
+/**
+ * Sets the limit of connections. Those beyond it stay.
+ *
+ * Returns 0, or EINVAL beyond 2^30.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API int conntrack_set_maxconns(struct conntrack *ct, uint32_t maxconns);
+
+/**
+ * Tells the limit of connections.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `maxconns` points to a number.
+ */
+CT_API int conntrack_get_maxconns(struct conntrack *ct, uint32_t *maxconns);
+
+/**
+ * Tells the number of connections, those that expired or were flushed and are not swept yet included.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `nconns` points to a number.
+ */
+CT_API
+int conntrack_get_nconns(struct conntrack *ct,
+                         uint32_t *nconns);
+
+/**
+ * Sets a switch, CT_OPTION_*, to 0 or 1. Batches that are under way may still use the old value.
+ *
+ * Returns 0, EINVAL, or ENOMEM (accounting).
+ *
+ * Threads: any; calls that change different switches at the same time are both heard.
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API int conntrack_set_option(struct conntrack *ct, uint32_t option, uint32_t value);
+
+/**
+ * Tells a switch, CT_OPTION_*.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `value` points to a number.
+ */
+CT_API int conntrack_get_option(struct conntrack *ct, uint32_t option, uint32_t *value);
+
+/**
+ * Makes TCP in a zone liberal (1: sequence numbers are tracked, nothing is refused for them) or
+ * strict again (0).
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API int conntrack_set_zone_liberal(struct conntrack *ct, uint16_t zone, uint32_t liberal);
+
+/**
+ * Tells what the instance counted since its creation.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any. Counters of threads at work are moments apart; each only grows.
+ *
+ * # Safety
+ * `ct` is an instance; `stats` points to a struct of the size that it says.
+ */
+CT_API int conntrack_get_stats(struct conntrack *ct, struct ct_stats *stats);
+
+/**
+ * Tells how many packets had a reason, see ct_reason_text().
+ *
+ * Returns 0, or EINVAL for a number that is no reason.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `count` points to a number.
+ */
+CT_API int conntrack_get_reason_count(struct conntrack *ct, uint8_t reason, uint64_t *count);
+
+/**
+ * Begins a dump of all connections, or of those of `*zone`. The caller sets `dump->size`. A dump
+ * holds nothing: it need not be ended.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any; a dump is for one thread at a time.
+ *
+ * # Safety
+ * `ct` is an instance; `zone` is NULL or points to a number; `dump` points to a struct of the size
+ * that it says.
+ */
+CT_API int conntrack_dump_start(struct conntrack *ct, const uint16_t *zone, struct ct_dump *dump);
+
+/**
+ * The next connection of a dump. The caller sets `connection->size`. A connection that lives
+ * throughout the dump is listed exactly once, whatever happens to others meanwhile.
+ *
+ * Returns 0; ENODATA at the end; EINVAL.
+ *
+ * Threads: any; a dump is for one thread at a time.
+ *
+ * # Safety
+ * `ct` is an instance; `dump` was begun; `connection` points to a struct of the size that it says.
+ */
+CT_API
+int conntrack_dump_next(struct conntrack *ct,
+                        struct ct_dump *dump,
+                        int64_t now_ms,
+                        struct ct_connection *connection);
+
+/**
+ * The connection to which packets with `*tuple` belong, in either direction.
+ *
+ * Returns 0, EINVAL, or ENOENT.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `tuple` points to a tuple, `connection` to a struct of the size that it says.
+ */
+CT_API
+int conntrack_lookup(struct conntrack *ct,
+                     const struct ct_tuple *tuple,
+                     int64_t now_ms,
+                     struct ct_connection *connection);
+
+/**
+ * The connection with this id, if it still lives.
+ *
+ * Returns 0, EINVAL, or ENOENT.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `connection` points to a struct of the size that it says.
+ */
+CT_API
+int conntrack_get(struct conntrack *ct,
+                  uint64_t id,
+                  int64_t now_ms,
+                  struct ct_connection *connection);
+
+/**
+ * Tracks a batch of packets at time `now_ms` (milliseconds since any epoch, the same in all calls).
+ *
+ * Every packet receives its verdict in its second line. The result is that of calling the function
+ * for one packet after the other. A packet that is malformed is a packet like any other: it becomes
+ * CT_STATE_INVALID. After an internal error packets are left untracked and ENOTRECOVERABLE is
+ * returned.
+ *
+ * Returns 0; EINVAL for a NULL or misaligned argument, unknown flags, or values outside their
+ * masks; E2BIG for an action of a later version. No packet was touched then.
+ *
+ * Threads: any number at once; no packet in two calls at the same time.
+ *
+ * # Safety
+ * `ct` is an instance; `packets` points to `n` packets, whose `data` has `length` bytes that nobody
+ * else writes during the call and whose `orig_tuple` is NULL or a tuple; `action` points to a struct
+ * of the size that it says.
+ */
+CT_API
+int conntrack_execute(struct conntrack *ct,
+                      struct ct_packet *packets,
+                      size_t n,
+                      const struct ct_action *action,
+                      int64_t now_ms);
+
+/**
+ * Makes a packet as if it had never been tracked (the `ct_clear` action). NULL is ignored.
+ *
+ * Threads: any; no packet in two calls at the same time.
+ *
+ * # Safety
+ * `packet` is NULL or points to a packet.
+ */
+CT_API void conntrack_clear(struct ct_packet *packet);
+
+/**
+ * Gives back the memory of connections that expired or were flushed, looking at `budget` records at
+ * most (0: no limit). Also maps memory for the connections to come, so that packets don't wait for
+ * it. `out` may be NULL.
+ *
+ * A connection is invisible the moment it expires, swept or not. Call this from the datapath's own
+ * loop, or have a thread do it (CT_CONFIG_BACKGROUND_SWEEP).
+ *
+ * Returns 0, EINVAL, or E2BIG.
+ *
+ * Threads: any; one sweeps at a time, others return at once with nothing done.
+ *
+ * # Safety
+ * `ct` is an instance; `out` is NULL or points to a struct of the size that it says.
+ */
+CT_API
+int conntrack_sweep(struct conntrack *ct,
+                    int64_t now_ms,
+                    uint32_t budget,
+                    struct ct_sweep *out);
+
+/**
+ * Creates a connection tracker.
+ *
+ * `config` may be NULL for the defaults: profile `ovs`, 3,000,000 connections, no background thread.
+ * `*out` receives the instance, to be destroyed with conntrack_destroy().
+ *
+ * Returns 0; EINVAL for a setting out of range or a NULL `out`; E2BIG for a config of a later
+ * version with members this one does not know; ENOMEM.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `config` is NULL or points to a struct of the size that it says; `out` points to a pointer.
+ */
+CT_API
+int conntrack_create(const struct ct_config *config,
+                     struct conntrack **out);
+
+/**
+ * Destroys a connection tracker and everything it holds. NULL is ignored.
+ *
+ * Threads: no other call on the instance may be under way, and none may follow.
+ *
+ * # Safety
+ * `ct` is NULL or an instance that was not destroyed yet.
+ */
+CT_API void conntrack_destroy(struct conntrack *ct);
+
+/**
+ * The version of this library, e.g. "0.1.0". Never NULL; lives as long as the library.
+ *
+ * Threads: any.
+ */
+CT_API const char *ct_version(void);
+
+/**
+ * The message of the calling thread's last failed call; empty before the first. Never NULL; lives
+ * until the thread's next failed call.
+ *
+ * Threads: any.
+ */
+CT_API const char *ct_last_error(void);
+
+/**
+ * What a reason means, in a sentence; "unknown" for a number that is none. Never NULL.
+ *
+ * Threads: any.
+ */
+CT_API const char *ct_reason_text(uint8_t reason);
+
+/**
+ * The name of a reason, as in listings; "unknown" for a number that is none. Never NULL.
+ *
+ * Threads: any.
+ */
+CT_API const char *ct_reason_name(uint8_t reason);
+
+/**
+ * The version of this library, e.g. "0.1.0". Never NULL; lives as long as the library.
+ *
+ * Threads: any.
+ */
+CT_API const char *ct_version(void);
+
+/**
+ * The message of the calling thread's last failed call; empty before the first. Never NULL; lives
+ * until the thread's next failed call.
+ *
+ * Threads: any.
+ */
+CT_API const char *ct_last_error(void);
+
+/**
+ * What a reason means, in a sentence; "unknown" for a number that is none. Never NULL.
+ *
+ * Threads: any.
+ */
+CT_API const char *ct_reason_text(uint8_t reason);
+
+/**
+ * The name of a reason, as in listings; "unknown" for a number that is none. Never NULL.
+ *
+ * Threads: any.
+ */
+CT_API const char *ct_reason_name(uint8_t reason);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* CTOFFLOAD_H */

@@ -1,0 +1,153 @@
+//! A batch in, verdicts out.
+
+use std::ffi::c_int;
+
+use super::convert;
+use super::guard::{Failure, guard, invalid};
+use super::handle::{conntrack, instance, peek};
+use super::types::{CT_ACTION_COMMIT, CT_ACTION_FORCE, ct_action, ct_packet, ct_sweep};
+use crate::clock::Time;
+use crate::engine::Budget;
+use crate::engine::action::{Action, Masked};
+
+/// A time from C; before the epoch is the epoch.
+pub(super) fn time(now_ms: i64) -> Time {
+    Time::from_millis(u64::try_from(now_ms).unwrap_or(0))
+}
+
+fn action_from_c(action: &ct_action) -> Result<Action, Failure> {
+    if action.flags & !(CT_ACTION_COMMIT | CT_ACTION_FORCE) != 0 || action.reserved != 0 {
+        return Err(invalid("ct_action.flags has unknown bits"));
+    }
+    let label = u128::from_be_bytes(action.label);
+    let label_mask = u128::from_be_bytes(action.label_mask);
+    if action.mark & !action.mark_mask != 0 || label & !label_mask != 0 {
+        return Err(invalid("mark or label has bits outside its mask"));
+    }
+    Ok(Action {
+        zone: action.zone,
+        commit: action.flags & CT_ACTION_COMMIT != 0,
+        force: action.flags & CT_ACTION_FORCE != 0,
+        mark: (action.mark_mask != 0).then_some(Masked {
+            value: action.mark,
+            mask: action.mark_mask,
+        }),
+        label: (label_mask != 0).then_some(Masked {
+            value: label,
+            mask: label_mask,
+        }),
+        ..Action::default()
+    })
+}
+
+/// Tracks a batch of packets at time `now_ms` (milliseconds since any epoch, the same in all calls).
+///
+/// Every packet receives its verdict in its second line. The result is that of calling the function
+/// for one packet after the other. A packet that is malformed is a packet like any other: it becomes
+/// CT_STATE_INVALID. After an internal error packets are left untracked and ENOTRECOVERABLE is
+/// returned.
+///
+/// Returns 0; EINVAL for a NULL or misaligned argument, unknown flags, or values outside their
+/// masks; E2BIG for an action of a later version. No packet was touched then.
+///
+/// Threads: any number at once; no packet in two calls at the same time.
+///
+/// # Safety
+/// `ct` is an instance; `packets` points to `n` packets, whose `data` has `length` bytes that nobody
+/// else writes during the call and whose `orig_tuple` is NULL or a tuple; `action` points to a struct
+/// of the size that it says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn conntrack_execute(
+    ct: *mut conntrack,
+    packets: *mut ct_packet,
+    n: usize,
+    action: *const ct_action,
+    now_ms: i64,
+) -> c_int {
+    guard(peek(ct), || {
+        let ct = instance(ct)?;
+        let action = action_from_c(&convert::read(action)?)?;
+        if n == 0 {
+            return Ok(());
+        }
+        if packets.is_null() || !packets.is_aligned() || n > isize::MAX as usize / 128 {
+            return Err(invalid("packets is NULL or misaligned"));
+        }
+        // SAFETY: the caller promises `n` packets that no other call uses, and the checks above make
+        // the slice well-formed.
+        let packets = unsafe { std::slice::from_raw_parts_mut(packets, n) };
+        let now = time(now_ms);
+        ct.tell_time(now);
+        ct.engine.execute(packets, &action, now);
+        Ok(())
+    })
+}
+
+/// Makes a packet as if it had never been tracked (the `ct_clear` action). NULL is ignored.
+///
+/// Threads: any; no packet in two calls at the same time.
+///
+/// # Safety
+/// `packet` is NULL or points to a packet.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn conntrack_clear(packet: *mut ct_packet) {
+    guard(None, || {
+        if packet.is_null() || !packet.is_aligned() {
+            return Ok(());
+        }
+        // SAFETY: the caller promises a packet that no other call uses.
+        let packet = unsafe { &mut *packet };
+        packet.connection = 0;
+        packet.ct_state = 0;
+        packet.ct_zone = 0;
+        packet.verdict = 0;
+        packet.reason = 0;
+        packet.ct_mark = 0;
+        packet.modified = 0;
+        packet.ct_label = [0; 16];
+        packet.length_delta = 0;
+        packet.connection_flags = 0;
+        Ok(())
+    });
+}
+
+/// Gives back the memory of connections that expired or were flushed, looking at `budget` records at
+/// most (0: no limit). Also maps memory for the connections to come, so that packets don't wait for
+/// it. `out` may be NULL.
+///
+/// A connection is invisible the moment it expires, swept or not. Call this from the datapath's own
+/// loop, or have a thread do it (CT_CONFIG_BACKGROUND_SWEEP).
+///
+/// Returns 0, EINVAL, or E2BIG.
+///
+/// Threads: any; one sweeps at a time, others return at once with nothing done.
+///
+/// # Safety
+/// `ct` is an instance; `out` is NULL or points to a struct of the size that it says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn conntrack_sweep(
+    ct: *mut conntrack,
+    now_ms: i64,
+    budget: u32,
+    out: *mut ct_sweep,
+) -> c_int {
+    guard(peek(ct), || {
+        let ct = instance(ct)?;
+        if !out.is_null() {
+            convert::checked_size(out)?;
+        }
+        let records = if budget == 0 { u32::MAX } else { budget };
+        let swept = ct.engine.sweep(time(now_ms), Budget { records });
+        if out.is_null() {
+            return Ok(());
+        }
+        let value = ct_sweep {
+            size: 0,
+            looked_at: swept.looked_at,
+            removed: swept.removed,
+            complete: u32::from(swept.complete),
+            reserved: 0,
+        };
+        convert::write(out, &value)
+    })
+}

@@ -1,0 +1,22 @@
+//! The C boundary: pointers checked, panics stopped, errors numbered. Nothing is decided here.
+//!
+//! What every exported function obeys, and a test checks:
+//! * its body is one call of [`guard`](guard::guard): a panic becomes ENOTRECOVERABLE and poisons the
+//!   instance, whose packets then pass untracked;
+//! * NULL and nonsense are answered with EINVAL and a message; out parameters are untouched then;
+//! * a struct that may grow begins with its own size, see `convert`;
+//! * it returns 0 or a positive errno.
+//!
+//! The functions are written by hand, never by a macro: the generator of the C header sees no macros.
+
+pub mod control;
+mod convert;
+pub mod dump;
+pub mod execute;
+mod guard;
+pub mod handle;
+mod packet;
+mod status;
+mod tuple;
+pub mod types;
+pub mod version;

@@ -1,0 +1,121 @@
+//! The C packet as the engine sees it: read in place, nothing copied.
+
+use super::types::{
+    CT_CONN_ICMP_RELATED, CT_CONN_REPLY, CT_OFFSET_UNKNOWN, CT_PACKET_IP_CSUM_BAD,
+    CT_PACKET_IP_CSUM_GOOD, CT_PACKET_L4_CSUM_BAD, CT_PACKET_L4_CSUM_GOOD, CT_PACKET_READ_ONLY,
+    ct_packet,
+};
+use super::{convert, tuple};
+use crate::engine::descriptor::{ConnectionId, Descriptor, Metadata, Modified};
+use crate::packet::{Checksum, Hints};
+use crate::reason::Reason;
+use crate::sync::line;
+use crate::tuple::Tuple;
+
+/// The state of a checksum from its two flags.
+#[inline]
+const fn status(flags: u32, good: u32, bad: u32) -> Checksum {
+    match (flags & good != 0, flags & bad != 0) {
+        (false, false) => Checksum::Unknown,
+        (true, false) => Checksum::Good,
+        (false, true) => Checksum::Bad,
+        (true, true) => Checksum::Partial,
+    }
+}
+
+impl Descriptor for ct_packet {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        if self.data.is_null() {
+            return &[];
+        }
+        // SAFETY: the caller of `conntrack_execute` promises `length` readable bytes at `data` that
+        // nobody else writes during the call; no slice is longer than `isize::MAX`, as `length` has 32
+        // bits and the target 64.
+        unsafe { std::slice::from_raw_parts(self.data, self.length as usize) }
+    }
+
+    #[inline]
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        if self.data.is_null() {
+            return &mut [];
+        }
+        // SAFETY: as above, and the bytes may be written; no other slice of them is alive, since this
+        // one borrows the packet mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.data, self.length as usize) }
+    }
+
+    #[inline]
+    fn hints(&self) -> Hints {
+        Hints {
+            l3: (self.l3_offset != CT_OFFSET_UNKNOWN).then_some(self.l3_offset),
+            total_len: self.total_length,
+            ip_checksum: status(self.flags, CT_PACKET_IP_CSUM_GOOD, CT_PACKET_IP_CSUM_BAD),
+            l4_checksum: status(self.flags, CT_PACKET_L4_CSUM_GOOD, CT_PACKET_L4_CSUM_BAD),
+            read_only: self.flags & CT_PACKET_READ_ONLY != 0,
+        }
+    }
+
+    #[inline]
+    fn in_port(&self) -> u32 {
+        self.in_port
+    }
+
+    #[inline]
+    fn metadata(&self) -> Metadata {
+        Metadata {
+            connection: ConnectionId(self.connection),
+            state: self.ct_state as u8,
+            reason: Reason::None,
+            reply: self.connection_flags & CT_CONN_REPLY != 0,
+            icmp_related: self.connection_flags & CT_CONN_ICMP_RELATED != 0,
+            zone: self.ct_zone,
+            mark: self.ct_mark,
+            label: u128::from_be_bytes(self.ct_label),
+        }
+    }
+
+    #[inline]
+    fn set_metadata(&mut self, metadata: &Metadata) {
+        self.connection = metadata.connection.0;
+        self.ct_state = u32::from(metadata.state);
+        self.ct_zone = metadata.zone;
+        self.verdict = 0;
+        self.reason = metadata.reason as u8;
+        self.ct_mark = metadata.mark;
+        self.modified = 0;
+        self.ct_label = metadata.label.to_be_bytes();
+        self.length_delta = 0;
+        self.connection_flags = u32::from(metadata.reply) * CT_CONN_REPLY
+            | u32::from(metadata.icmp_related) * CT_CONN_ICMP_RELATED;
+    }
+
+    fn original(&self) -> Option<Tuple> {
+        convert::value(self.orig_tuple)
+            .ok()
+            .and_then(|tuple| tuple::from_c(&tuple).ok())
+    }
+
+    fn set_original(&mut self, original: Option<&Tuple>) {
+        let value = original.map(tuple::to_c).unwrap_or_default();
+        // A pointer that cannot be used was never asked about.
+        drop(convert::store(self.orig_tuple, value));
+    }
+
+    #[inline]
+    fn wants_original(&self) -> bool {
+        !self.orig_tuple.is_null()
+    }
+
+    fn set_modified(&mut self, _modified: Modified) {}
+
+    #[inline]
+    fn prefetch(&self) {
+        let l3 = if self.l3_offset == CT_OFFSET_UNKNOWN {
+            0
+        } else {
+            self.l3_offset
+        };
+        line::prefetch(self.data.wrapping_add(usize::from(l3)));
+    }
+}

@@ -1,0 +1,41 @@
+//! The committed C header is what the sources say, and says what a C user must know.
+
+use std::path::Path;
+
+fn generate() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = cbindgen::Config::from_file(root.join("src/ffi/cbindgen.toml"))
+        .expect("the configuration is well-formed");
+    let mut builder = cbindgen::Builder::new().with_config(config);
+    let mut files: Vec<_> = std::fs::read_dir(root.join("src/ffi"))
+        .expect("the room is there")
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .collect();
+    files.sort();
+    for file in files {
+        builder = builder.with_src(file);
+    }
+    let mut header = Vec::new();
+    builder.generate().expect("the sources parse").write(&mut header);
+    String::from_utf8(header).expect("a header is text")
+}
+
+#[test]
+fn the_committed_header_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("include/ctoffload.h");
+    let generated = generate();
+    if std::env::var_os("CTOFFLOAD_WRITE_HEADER").is_some() {
+        std::fs::write(&path, &generated).expect("the header can be written");
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == generated, "include/ctoffload.h is not current: run `make header`");
+}
+
+#[test]
+fn every_function_says_which_threads_may_call_it() {
+    let header = generate();
+    let functions = header.matches("CT_API").count() - 2;
+    assert!(functions >= 20, "{functions} functions");
+    assert_eq!(header.matches("Threads:").count(), functions);
+}
