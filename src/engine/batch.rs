@@ -385,7 +385,7 @@ impl<'e> Batch<'e> {
             guard.set_expiry(self.at.now.plus(wait));
         }
         if self.switches.accounting {
-            guard.count(direction, packet.bytes().len() as u64);
+            guard.count(direction, facts.ip_len());
         }
         self.tally.add(Counter::Found, 1);
         Judged {

@@ -84,7 +84,7 @@ impl<'e> Batch<'e> {
                 Ok(guard) => {
                     self.tally.add(Counter::Committed, 1);
                     if self.switches.accounting {
-                        guard.count(Direction::Original, bytes.len() as u64);
+                        guard.count(Direction::Original, facts.ip_len());
                     }
                     return Created::Done(Judged {
                         state: state::NEW,

@@ -191,6 +191,15 @@ pub struct Facts {
     pub l4_len: u32,
 }
 
+impl Facts {
+    /// Length of the packet from the IP header on.
+    #[must_use]
+    #[inline]
+    pub const fn ip_len(&self) -> u64 {
+        (self.l4 - self.l3) as u64 + self.l4_len as u64
+    }
+}
+
 /// A packet that cannot be tracked, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed {

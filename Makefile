@@ -1,0 +1,90 @@
+# libctoffload. The two commands a newcomer needs: `make run` and `make check`.
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+SOVERSION := 0
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+CC ?= cc
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+LIB := $(TARGET)/lib
+SO := $(LIB)/libctoffload.so.$(VERSION)
+SYMBOLS := $(shell sed -n 's/^ *\([a-z_]*\);$$/\1/p' src/ffi/ctoffload.map)
+CFLAGS ?= -O2 -g
+CFLAGS += -std=c11 -Wall -Wextra -pedantic -Werror -Iinclude
+LDLIBS := -L$(LIB) -lctoffload -Wl,-rpath,$(abspath $(LIB))
+
+.PHONY: all lib run check install header examples c-tests clean tools
+
+all: lib examples
+
+# --- the library -----------------------------------------------------------------------------------
+#
+# Cargo cannot attach symbol versions to a shared library: rustc brings a version script of its own.
+# So the static library is linked again, with ours: exactly the public names, versioned.
+
+lib: $(SO)
+
+$(TARGET)/release/libctoffload.a: Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
+	$(CARGO) build --release --lib
+	@touch $@
+
+$(SO): $(TARGET)/release/libctoffload.a src/ffi/ctoffload.map
+	@mkdir -p $(LIB)
+	$(CC) -shared -o $@ -Wl,-soname,libctoffload.so.$(SOVERSION) \
+	    -Wl,--version-script=src/ffi/ctoffload.map -Wl,--gc-sections \
+	    -Wl,-z,relro,-z,now,-z,defs,-z,nodelete \
+	    $(patsubst %,-Wl$(,)-u$(,)%,$(SYMBOLS)) $< -lgcc_s -lm -lc
+	@ln -sf $(notdir $@) $(LIB)/libctoffload.so.$(SOVERSION)
+	@ln -sf libctoffload.so.$(SOVERSION) $(LIB)/libctoffload.so
+
+, := ,
+
+header:
+	CTOFFLOAD_WRITE_HEADER=1 $(CARGO) test --quiet --lib the_committed_header_is_current
+
+# --- programs --------------------------------------------------------------------------------------
+
+EXAMPLES := $(patsubst examples/%.c,$(TARGET)/examples/%,$(wildcard examples/*.c))
+
+examples: $(EXAMPLES)
+
+$(TARGET)/examples/%: examples/%.c include/ctoffload.h $(SO)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -o $@ $< $(LDLIBS)
+
+run: lib examples
+	$(TARGET)/examples/datapath $(wildcard c-tests/captures/*.pcap)
+
+# --- checks ----------------------------------------------------------------------------------------
+
+tools:
+	.ci/tools
+
+check: tools
+	.ci/check
+
+c-tests: lib
+	$(MAKE) -C c-tests
+
+# --- installation ----------------------------------------------------------------------------------
+
+install: lib
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)
+	install -m 755 $(SO) $(DESTDIR)$(LIBDIR)/
+	ln -sf libctoffload.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libctoffload.so.$(SOVERSION)
+	ln -sf libctoffload.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libctoffload.so
+	install -m 644 $(TARGET)/release/libctoffload.a $(DESTDIR)$(LIBDIR)/
+	install -m 644 include/ctoffload.h $(DESTDIR)$(INCLUDEDIR)/
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+	    -e 's|@VERSION@|$(VERSION)|' src/ffi/ctoffload.pc.in \
+	    > $(DESTDIR)$(LIBDIR)/pkgconfig/ctoffload.pc
+
+clean:
+	$(CARGO) clean
+	$(MAKE) -C c-tests clean
+
+# --- comparisons -----------------------------------------------------------------------------------
+
+include benches/compare/Makefile c-tests/oracle/Makefile

@@ -1,0 +1,335 @@
+//! Packets of captures through the engine, by the clock of the capture.
+//!
+//! Time is milliseconds since the first packet and never goes back, whatever the time stamps do.
+//! With several threads, packets are dealt out by their flow (by their pair of hosts when a helper
+//! is at work, since its data connections have other ports than their parents): each connection
+//! sees its packets in order and on one thread, so verdicts, events and listings are those of one
+//! thread. What depends on all connections at once, a full table, is the exception.
+
+use crate::capture::Packet;
+use crate::filter::{Filter, Subject};
+use crate::flow;
+use crate::watch::{Change, Watch};
+use ctoffload::clock::Time;
+use ctoffload::engine::action::{Action, Helper};
+use ctoffload::engine::config::Config;
+use ctoffload::engine::descriptor::{ConnectionId, Frame, Metadata, state};
+use ctoffload::engine::listing::Connection;
+use ctoffload::engine::{Budget, Cursor, Engine};
+use ctoffload::error::Error;
+use ctoffload::packet::proto;
+use ctoffload::reason::Reason;
+use ctoffload::tuple::{Tuple, Zone};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+
+/// Packets that are dealt out to the threads at a time.
+const ROUND: usize = 4096;
+/// Records that one sweep looks at, and sweeps at most between two packets.
+const SWEEP: Budget = Budget { records: 4096 };
+const SWEEPS: usize = 64;
+/// Milliseconds between sweeps.
+const SWEEP_INTERVAL: u64 = 1000;
+
+/// Which new connections are stored.
+#[derive(Clone, Debug)]
+pub enum Commit {
+    /// All.
+    New,
+    /// None.
+    Never,
+    /// Those whose first packet passes.
+    Matching(Filter),
+}
+
+/// How captures are replayed.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Settings of the engine.
+    pub config: Config,
+    /// Checksums are verified.
+    pub verify_checksums: bool,
+    /// Zone of all packets.
+    pub zone: Zone,
+    /// Which connections are stored.
+    pub commit: Commit,
+    /// Helpers, each with the destination port of its control connections.
+    pub helpers: Vec<(Helper, u16)>,
+    /// Threads that track.
+    pub threads: usize,
+    /// The clock runs; otherwise nothing ever expires.
+    pub expire: bool,
+}
+
+/// A packet that went through the tracker.
+#[derive(Clone, Copy, Debug)]
+pub struct Tracked {
+    /// Number in the order of reading, from 1.
+    pub number: u64,
+    /// Nanoseconds since 1970.
+    pub time: u64,
+    /// Length on the wire.
+    pub wire_len: u32,
+    /// Its tuple; for an ICMP error that of the packet it answers.
+    pub tuple: Option<Tuple>,
+    /// The verdict.
+    pub metadata: Metadata,
+    /// Number of its connection, when it is stored.
+    pub connection: Option<u64>,
+}
+
+/// A change, with its time on the clock of the capture.
+pub type Timed = (u64, Change);
+
+/// Who wants to know what happens, in the order of happening.
+pub trait Listener {
+    /// A connection changed.
+    ///
+    /// # Errors
+    /// Those of the output.
+    fn change(&mut self, change: &Timed) -> io::Result<()>;
+
+    /// A packet was tracked; its changes were told before.
+    ///
+    /// # Errors
+    /// Those of the output.
+    fn packet(&mut self, packet: &Tracked) -> io::Result<()>;
+}
+
+/// A packet on its way.
+struct Job {
+    number: u64,
+    time: u64,
+    now: Time,
+    wire_len: u32,
+    tuple: Option<Tuple>,
+    /// `None` when there is no IP packet to be tracked.
+    frame: Option<Frame>,
+    after: Option<Connection>,
+}
+
+/// A replay under way.
+pub struct Replay {
+    engine: Engine,
+    plan: Plan,
+    watch: Watch,
+    waiting: Vec<Job>,
+    packets: u64,
+    first: Option<u64>,
+    now: Time,
+    swept: Time,
+}
+
+impl Replay {
+    /// A replay with an empty engine.
+    ///
+    /// # Errors
+    /// Those of [`Engine::new`].
+    pub fn new(plan: Plan) -> Result<Replay, Error> {
+        let engine = Engine::new(&plan.config)?;
+        let mut switches = engine.switches();
+        switches.verify_checksums = plan.verify_checksums;
+        engine.set_switches(switches)?;
+        Ok(Replay {
+            engine,
+            plan,
+            watch: Watch::default(),
+            waiting: Vec::new(),
+            packets: 0,
+            first: None,
+            now: Time::default(),
+            swept: Time::default(),
+        })
+    }
+
+    /// The time of the last packet, on the clock of the capture.
+    #[must_use]
+    pub fn clock(&self) -> u64 {
+        self.nanoseconds(self.now)
+    }
+
+    /// Takes the next packet.
+    ///
+    /// # Errors
+    /// Those of the listener.
+    pub fn packet(&mut self, packet: Packet, listener: &mut dyn Listener) -> io::Result<()> {
+        self.packets += 1;
+        let first = *self.first.get_or_insert(packet.time);
+        if self.plan.expire {
+            let elapsed = Time::from_millis(packet.time.saturating_sub(first) / 1_000_000);
+            self.now = self.now.max(elapsed);
+        }
+        let (time, wire_len) = (packet.time, packet.wire_len);
+        let frame = flow::frame(packet);
+        let tuple = frame
+            .as_ref()
+            .and_then(|frame| flow::tuple(frame, self.plan.zone));
+        let (number, now) = (self.packets, self.now);
+        self.waiting.push(Job {
+            number,
+            time,
+            now,
+            wire_len,
+            tuple,
+            frame,
+            after: None,
+        });
+        let room = if self.plan.threads == 1 { 1 } else { ROUND };
+        if self.waiting.len() >= room {
+            self.settle(listener)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Tracks the packets that still wait.
+    ///
+    /// # Errors
+    /// Those of the listener.
+    pub fn settle(&mut self, listener: &mut dyn Listener) -> io::Result<()> {
+        let mut jobs = std::mem::take(&mut self.waiting);
+        if self.plan.threads == 1 {
+            for job in &mut jobs {
+                track(&self.engine, &self.plan, job);
+            }
+        } else {
+            self.track_on_threads(&mut jobs);
+        }
+        for job in &jobs {
+            self.tell(job, listener)?;
+        }
+        jobs.clear();
+        self.waiting = jobs;
+        if self.now.since(self.swept) >= SWEEP_INTERVAL {
+            self.swept = self.now;
+            for _ in 0..SWEEPS {
+                if self.engine.sweep(self.now, SWEEP).complete {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every connection that lives, in the order of creation.
+    #[must_use]
+    pub fn connections(&self) -> Vec<(u64, Connection)> {
+        let mut cursor = Cursor::new(None);
+        let mut all = Vec::new();
+        while let Some(connection) = self.engine.next(&mut cursor, self.now) {
+            let number = self.watch.number(connection.id).unwrap_or(u64::MAX);
+            all.push((number, connection));
+        }
+        all.sort_by_key(|(number, _)| *number);
+        all
+    }
+
+    /// The engine's time.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    fn track_on_threads(&self, jobs: &mut [Job]) {
+        let mut lanes: Vec<Vec<&mut Job>> = Vec::new();
+        lanes.resize_with(self.plan.threads, Vec::new);
+        for job in jobs {
+            let lane = job.tuple.map_or(0, |tuple| self.lane(&tuple));
+            lanes[lane].push(job);
+        }
+        std::thread::scope(|scope| {
+            for lane in lanes.into_iter().filter(|lane| !lane.is_empty()) {
+                scope.spawn(|| {
+                    for job in lane {
+                        track(&self.engine, &self.plan, job);
+                    }
+                });
+            }
+        });
+    }
+
+    fn lane(&self, tuple: &Tuple) -> usize {
+        let mut hasher = DefaultHasher::new();
+        if self.plan.helpers.is_empty() {
+            tuple.key().0.hash(&mut hasher);
+        } else {
+            (tuple.src.min(tuple.dst), tuple.src.max(tuple.dst)).hash(&mut hasher);
+        }
+        (hasher.finish() % self.plan.threads as u64) as usize
+    }
+
+    fn tell(&mut self, job: &Job, listener: &mut dyn Listener) -> io::Result<()> {
+        for change in self.watch.expired(job.now) {
+            listener.change(&(self.nanoseconds(change.at), change))?;
+        }
+        let mut connection = None;
+        if let Some(after) = job.after {
+            for change in self.watch.seen(after, job.now) {
+                listener.change(&(job.time, change))?;
+            }
+            connection = self.watch.number(after.id);
+            if self.watch.len() > self.plan.config.max_connections as usize {
+                let engine = &self.engine;
+                let exists = |id| engine.connection(id, job.now).is_some();
+                for change in self.watch.vanished(job.now, exists) {
+                    listener.change(&(job.time, change))?;
+                }
+            }
+        }
+        let not_ip = Metadata {
+            state: state::TRK | state::INV,
+            reason: Reason::NotIp,
+            zone: self.plan.zone,
+            ..Metadata::default()
+        };
+        listener.packet(&Tracked {
+            number: job.number,
+            time: job.time,
+            wire_len: job.wire_len,
+            tuple: job.tuple,
+            metadata: job.frame.as_ref().map_or(not_ip, |frame| frame.metadata),
+            connection,
+        })
+    }
+
+    fn nanoseconds(&self, time: Time) -> u64 {
+        self.first
+            .unwrap_or(0)
+            .saturating_add(time.as_millis().saturating_mul(1_000_000))
+    }
+}
+
+/// One packet through the engine, and its connection right afterwards.
+fn track(engine: &Engine, plan: &Plan, job: &mut Job) {
+    let Some(frame) = &mut job.frame else { return };
+    let action = action(plan, job.tuple.as_ref());
+    engine.execute(std::slice::from_mut(frame), &action, job.now);
+    let id = frame.metadata.connection;
+    if id != ConnectionId::NONE {
+        job.after = engine.connection(id, job.now);
+    }
+}
+
+fn action(plan: &Plan, tuple: Option<&Tuple>) -> Action {
+    let commit = match (&plan.commit, tuple) {
+        (Commit::New, _) => true,
+        (Commit::Matching(filter), Some(tuple)) => filter.matches(&Subject { tuple, states: &[] }),
+        (Commit::Never, _) | (_, None) => false,
+    };
+    let helper = tuple.and_then(|tuple| {
+        let serves = |helper: Helper| match helper {
+            Helper::Ftp => tuple.proto == proto::TCP,
+            Helper::Tftp | Helper::Sip => tuple.proto == proto::UDP,
+        };
+        plan.helpers
+            .iter()
+            .find(|(helper, port)| tuple.dport == *port && serves(*helper))
+            .map(|(helper, _)| *helper)
+    });
+    Action {
+        zone: plan.zone,
+        commit,
+        helper,
+        ..Action::default()
+    }
+}

@@ -1,0 +1,69 @@
+//! The command as its users see it: the project's own captures against their expected listings, and
+//! files that are damaged.
+
+use crate::args::{Cli, Command};
+use clap::Parser;
+use std::path::{Path, PathBuf};
+
+fn captures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("c-tests/captures")
+}
+
+fn replay(options: &[&str], file: &Path) -> (String, Vec<String>) {
+    let mut words = vec!["ctoffload", "replay"];
+    words.extend(options);
+    words.push(file.to_str().unwrap());
+    let Command::Replay(args) = Cli::try_parse_from(words).unwrap().command;
+    let mut out = Vec::new();
+    let errors = crate::run(&args, &mut out).unwrap();
+    (String::from_utf8(out).unwrap(), errors)
+}
+
+fn every_capture() -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(captures())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "pcap")
+        })
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+#[test]
+fn every_capture_gives_its_expected_listing() {
+    for file in every_capture() {
+        let (listing, errors) = replay(&["-o", "ovs", "-m"], &file);
+        assert!(errors.is_empty(), "{errors:?}");
+        let expected = std::fs::read_to_string(file.with_extension("expected")).unwrap();
+        assert_eq!(listing, expected, "{}", file.display());
+    }
+}
+
+#[test]
+fn threads_do_not_change_what_is_printed() {
+    for file in every_capture() {
+        let options = ["-E", "-v", "--summary", "-o", "json"];
+        let one = replay(&options, &file);
+        let four = replay(&[&options[..], &["-t", "4"]].concat(), &file);
+        assert_eq!(one, four, "{}", file.display());
+    }
+}
+
+#[test]
+fn a_capture_that_was_cut_off_is_reported_as_far_as_it_goes() {
+    let whole = std::fs::read(captures().join("http.pcap")).unwrap();
+    let file = std::env::temp_dir().join(format!("ctoffload-cut-{}.pcap", std::process::id()));
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let (listing, errors) = replay(&[], &file);
+    std::fs::remove_file(&file).unwrap();
+    assert!(listing.contains("dport=80"), "{listing}");
+    assert_eq!(errors.len(), 1);
+    assert!(
+        errors[0].contains("truncated: the file ends inside of a packet"),
+        "{errors:?}"
+    );
+}
