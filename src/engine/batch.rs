@@ -268,7 +268,6 @@ impl<'e> Batch<'e> {
             // 3: `force` drops a connection that this packet would only be the reply of.
             Some((guard, Direction::Reply)) if self.action.force => {
                 self.engine.remove(guard);
-                self.tally.add(Counter::Removed, 1);
                 self.unknown(packet, &slot.facts, &slot.tuple, metadata.state)
             }
             Some((guard, direction)) => {
@@ -361,7 +360,6 @@ impl<'e> Batch<'e> {
                     Direction::Reply => guard.reply(),
                 };
                 self.engine.remove(guard);
-                self.tally.add(Counter::Removed, 1);
                 return self.unknown(packet, facts, &tuple, bits);
             }
         };

@@ -232,6 +232,7 @@ impl Engine {
 
     fn remove(&self, guard: Guard<'_>) {
         self.table.remove(guard);
+        self.statistics.count(Counter::Removed, 1);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an instance counts.
 //!
-//! A batch counts in a [`Tally`] on its stack and adds it to its thread's stripe once at the end, so
+//! A batch counts in a `Tally` on its stack and adds it to its thread's stripe once at the end, so
 //! counting costs no shared cache line per packet. Reading sums the stripes.
 
 use crate::reason::Reason;

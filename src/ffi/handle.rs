@@ -100,9 +100,12 @@ fn sweep_until_told(engine: &Engine, shared: &Shared, interval: Duration) {
         }
         let passed = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         let now = Time::from_millis(told).plus(passed);
-        while !shared.stop.load(Ordering::Relaxed)
-            && !engine.sweep(now, Budget { records: SLICE }).complete
-        {}
+        loop {
+            let swept = engine.sweep(now, Budget { records: SLICE });
+            if swept.complete || shared.stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
     }
 }
 

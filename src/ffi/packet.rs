@@ -86,8 +86,8 @@ impl Descriptor for ct_packet {
         self.modified = 0;
         self.ct_label = metadata.label.to_be_bytes();
         self.length_delta = 0;
-        self.connection_flags = u32::from(metadata.reply) * CT_CONN_REPLY
-            | u32::from(metadata.icmp_related) * CT_CONN_ICMP_RELATED;
+        self.connection_flags = (u32::from(metadata.reply) * CT_CONN_REPLY)
+            | (u32::from(metadata.icmp_related) * CT_CONN_ICMP_RELATED);
     }
 
     fn original(&self) -> Option<Tuple> {

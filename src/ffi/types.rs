@@ -302,13 +302,14 @@ macro_rules! sized {
         unsafe impl Sized_ for $name {
             const SHORTEST: usize = $first;
         }
+        const _: () = assert!(size_of::<$name>() >= $first);
     )*};
 }
 
 sized! {
     ct_config: 32;
     ct_action: 56;
-    ct_connection: 272;
+    ct_connection: 248;
     ct_dump: 24;
     ct_sweep: 24;
     ct_stats: 96;

@@ -1,6 +1,6 @@
 //! Bytes to facts: the parser, and the descriptor through which the engine sees a packet.
 //!
-//! The datapath keeps its packets where they are. It hands over a [`Descriptor`]: contiguous bytes,
+//! The datapath keeps its packets where they are. It hands over a *descriptor*: contiguous bytes,
 //! what it already knows about them (offsets, checksum status), and the connection metadata that
 //! travels with the packet. [`parse`] reads the headers in place and answers with [`Facts`], a plain
 //! value that holds everything the tracker asks later: addresses, ports, TCP numbers, the packet
@@ -20,6 +20,8 @@ mod ipv6;
 mod parse;
 pub mod sctp;
 mod tcp;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod udp;
 
 use crate::reason::Reason;

@@ -95,7 +95,8 @@ impl Table {
         let flushes = self.zones.flushes();
         if position.flushes != flushes {
             position.flushes = flushes;
-            position.whole = chunks;
+            // One more than there are: the first may be one of which only the rest is visited now.
+            position.whole = chunks + 1;
         }
         let mut steps = 0;
         // One chunk more than there are: the sweep may have begun in the middle of one.

@@ -47,7 +47,7 @@ fn checksum(parts: &[&[u8]]) -> u16 {
 }
 
 /// CRC32c, bit by bit.
-fn crc32c(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for &byte in bytes {
         crc ^= u32::from(byte);

@@ -2,6 +2,7 @@
 
 use super::{Address, Entry, Look, Ports, helper_name, proto_name};
 use ctoffload::engine::listing::{Connection, Counters, ProtocolListing};
+use ctoffload::track::protocol_flags;
 use ctoffload::tuple::Tuple;
 use std::fmt::Write;
 
@@ -108,14 +109,13 @@ fn protocol(line: &mut String, listing: &ProtocolListing, more: bool) -> std::fm
                 line,
                 ",protoinfo=(state_orig={original},state_reply={reply}"
             )?;
-            let flags = match tcp.window_scale {
-                Some([original, reply]) => {
-                    write!(line, ",wscale_orig={original},wscale_reply={reply}")?;
-                    "WINDOW_SCALE"
-                }
-                None => "",
-            };
-            write!(line, ",flags_orig={flags},flags_reply={flags})")
+            // Open vSwitch leaves the scales out when both are zero or unknown.
+            let [original, reply] = tcp.window_scale.map(Option::unwrap_or_default);
+            if original != 0 || reply != 0 {
+                write!(line, ",wscale_orig={original},wscale_reply={reply}")?;
+            }
+            let [original, reply] = tcp.flags.map(flags);
+            write!(line, ",flags_orig={original},flags_reply={reply})")
         }
         ProtocolListing::Tcp(tcp) => write!(line, ",protoinfo=(state={})", tcp.state),
         ProtocolListing::Sctp(state, [original, reply]) if more => write!(
@@ -124,4 +124,22 @@ fn protocol(line: &mut String, listing: &ProtocolListing, more: bool) -> std::fm
         ),
         ProtocolListing::Sctp(state, _) => write!(line, ",protoinfo=(state={state})"),
     }
+}
+
+/// Names of the flags of one side, in the order of their bits (Open vSwitch's `ct_dpif_tcp_flags`).
+fn flags(bits: u8) -> String {
+    let names = [
+        (protocol_flags::WINDOW_SCALE, "WINDOW_SCALE"),
+        (protocol_flags::SACK_PERM, "SACK_PERM"),
+        (protocol_flags::CLOSE_INIT, "CLOSE_INIT"),
+        (protocol_flags::BE_LIBERAL, "BE_LIBERAL"),
+        (protocol_flags::DATA_UNACKNOWLEDGED, "DATA_UNACKNOWLEDGED"),
+        (protocol_flags::MAXACK_SET, "MAXACK_SET"),
+    ];
+    let set: Vec<&str> = names
+        .iter()
+        .filter(|(bit, _)| bits & bit != 0)
+        .map(|&(_, name)| name)
+        .collect();
+    set.join("|")
 }

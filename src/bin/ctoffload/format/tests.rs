@@ -56,7 +56,8 @@ fn tcp_state(state: &'static str) -> ProtocolListing {
         state_original: state,
         state_reply: state,
         state,
-        window_scale: None,
+        window_scale: [None; 2],
+        flags: [0; 2],
     })
 }
 
