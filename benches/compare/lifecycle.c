@@ -1,6 +1,7 @@
 /* Connections that come and go.
  *
- * Set-up opens connections in an empty table that grows as it fills. Churn opens each, sends data
+ * Set-up opens connections in an empty table that grows as it fills, and looks afterwards whether
+ * every one of them is there. Churn opens each, sends data
  * both ways and closes it, eight packets, while time advances so that a steady number of closed ones
  * waits for its expiry; each engine sweeps when it says it would, and the sweep is part of the price
  * of a packet. */
@@ -36,6 +37,24 @@ put_group(struct worker *worker, struct flows *flows, uint32_t first, unsigned b
     }
 }
 
+/* Sends a packet of each connection that was opened; a lost one gets a wrong verdict. */
+static void
+check_all(struct worker *worker, struct flows *flows, uint32_t first, uint32_t count)
+{
+    struct request request = { .zone = 1, .family = flows->family };
+
+    for (uint32_t done = 0; done + BATCH <= count; done += BATCH) {
+        for (unsigned i = 0; i < BATCH; i++) {
+            uint8_t state;
+            struct packet packet = flows_bare_packet(flows, first + done + i, ORIGINAL, &state);
+
+            worker_put(worker, i, &packet, state);
+        }
+        worker_send(worker, 0, &request);
+        engine_rest();
+    }
+}
+
 static void
 setup_member(struct team *team, unsigned number, void *context)
 {
@@ -46,9 +65,10 @@ setup_member(struct team *team, unsigned number, void *context)
     unsigned groups = RING / steps;
     uint32_t each = life->flows.count / life->cell->threads;
     uint32_t first = each * number;
+    uint32_t done = 0;
 
     team_meet(team);
-    for (uint32_t done = 0; done + groups * BATCH <= each; done += groups * BATCH) {
+    for (; done + groups * BATCH <= each; done += groups * BATCH) {
         uint64_t ticks = 0, opening = 0;
 
         for (unsigned group = 0; group < groups; group++) {
@@ -70,6 +90,8 @@ setup_member(struct team *team, unsigned number, void *context)
         tally_add(&life->first_packet[number], opening, groups * BATCH, undisturbed);
         engine_rest();
     }
+    team_meet(team);
+    check_all(worker, &life->flows, first, done);
     life->bad[number] = worker->bad;
     team_meet(team);
 }
