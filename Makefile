@@ -84,3 +84,7 @@ install: lib
 clean:
 	$(CARGO) clean
 	$(MAKE) -C c-tests clean
+
+# --- comparisons -----------------------------------------------------------------------------------
+
+include benches/compare/Makefile c-tests/oracle/Makefile

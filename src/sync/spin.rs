@@ -42,8 +42,9 @@ impl<T> Spin<T> {
     /// Locks if it is free.
     #[inline]
     pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
-        // Acquire: as in `lock`.
-        (!self.locked.swap(true, Ordering::Acquire)).then_some(SpinGuard { spin: self })
+        // Acquire: as in `lock`. A guard may only come into being when the lock was free: dropping one
+        // unlocks.
+        (!self.locked.swap(true, Ordering::Acquire)).then(|| SpinGuard { spin: self })
     }
 }
 
@@ -92,9 +93,11 @@ mod tests {
     }
 
     #[test]
-    fn a_held_lock_cannot_be_tried() {
+    fn a_held_lock_cannot_be_tried_however_often() {
         let spin = Spin::new(());
         let held = spin.lock();
+        assert!(spin.try_lock().is_none());
+        // A failed attempt must not have given the holder's lock away.
         assert!(spin.try_lock().is_none());
         drop(held);
         assert!(spin.try_lock().is_some());

@@ -1,0 +1,295 @@
+/* The time of a batch while the other processor does something to the table.
+ *
+ * One thread sends batches to a million established connections and keeps a histogram; the other
+ * one expires, flushes, inserts or lists a million others. The same histogram is kept before, with
+ * the other processor idle, and of a loop that calls no engine at all: the machine pauses by itself,
+ * and no figure below that loop's can be told from a pause. */
+#define _GNU_SOURCE
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "team.h"
+#include "traffic.h"
+#include "workload.h"
+
+enum disturbance { EXPIRY, FLUSH, GROWTH, DUMP, FLOOD };
+
+enum {
+    ALONE_RINGS = 200,
+    RESIDENT_ZONE = 1,
+    OTHER_ZONE = 2,
+    LATER_MS = 1000 * 1000, /* beyond any UDP timeout, far below the established TCP one */
+};
+
+static const uint64_t DURATION_NS = 2000000000u; /* of what has no end by itself */
+
+struct tail {
+    const struct cell *cell;
+    enum disturbance disturbance;
+    struct engine *engine;
+    struct flows residents;
+    struct flows others;
+    struct flows flood;
+    _Atomic bool disturbing;
+    struct histogram idle, alone, beside;
+    uint64_t bad[2];
+    double longest_insert;
+    struct tally inserted, refused;
+};
+
+static void
+one_ring(struct tail *tail, struct worker *worker, struct histogram *histogram)
+{
+    struct request request = { .zone = RESIDENT_ZONE, .family = tail->residents.family };
+
+    for (unsigned i = 0; i < RING * BATCH; i++) {
+        uint32_t flow = worker_random(worker, tail->residents.count);
+        enum direction direction = worker_random(worker, 2) ? REPLY : ORIGINAL;
+        uint8_t state;
+        struct packet packet = flows_data_packet(&tail->residents, flow, direction, &state);
+
+        worker_put(worker, i, &packet, state);
+    }
+    worker_ready(worker);
+    for (unsigned batch = 0; batch < RING; batch++) {
+        histogram_add(histogram, worker_send(worker, batch, &request));
+    }
+    engine_rest();
+}
+
+/* A loop of about a microsecond that only computes. */
+static void
+idle_ring(struct histogram *histogram)
+{
+    for (unsigned batch = 0; batch < RING * 4; batch++) {
+        uint64_t from = ticks_before();
+
+        for (unsigned i = 0; i < 1000; i++) {
+            __asm__ volatile("" : : "r"(i) : "memory");
+        }
+        histogram_add(histogram, ticks_after() - from);
+    }
+}
+
+static void
+reader(struct team *team, struct tail *tail)
+{
+    struct worker *worker = worker_new(tail->engine, 0, tail->cell->headers);
+
+    worker_open(worker, &tail->residents, 0, tail->residents.count);
+    team_meet(team);
+    team_meet(team);
+    for (unsigned i = 0; i < ALONE_RINGS; i++) {
+        idle_ring(&tail->idle);
+    }
+    for (unsigned i = 0; i < ALONE_RINGS; i++) {
+        one_ring(tail, worker, &tail->alone);
+    }
+    if (tail->disturbance == EXPIRY) {
+        worker->now += LATER_MS;
+    }
+    team_meet(team);
+    while (atomic_load(&tail->disturbing)) {
+        one_ring(tail, worker, &tail->beside);
+    }
+    tail->bad[0] = worker->bad;
+}
+
+/* Sends the first packets of 'count' flows from 'first' on; the ticks that it took. */
+static uint64_t
+insert_some(struct worker *worker, struct flows *flows, uint32_t first, unsigned count)
+{
+    struct request request = { .zone = OTHER_ZONE, .commit = true, .family = flows->family };
+
+    for (unsigned i = 0; i < count; i++) {
+        uint8_t state;
+        struct packet packet = flows_open_packet(flows, first + i, 0, &state);
+
+        worker_put(worker, i, &packet, state);
+    }
+    uint64_t ticks = worker_send_some(worker, 0, count, &request);
+
+    engine_rest();
+    return ticks;
+}
+
+static void
+insert_others(struct tail *tail, struct worker *worker)
+{
+    for (uint32_t first = 0; first + BATCH <= tail->others.count; first += BATCH) {
+        struct window window = window_open();
+        uint64_t ticks = insert_some(worker, &tail->others, first, BATCH);
+
+        tally_add(&tail->inserted, ticks, BATCH, window_undisturbed(&window));
+    }
+}
+
+/* One connection per microsecond of the engine's time; between them it sweeps when it wants to, as
+ * in the loop of a datapath, and may use the occasion to make room ahead. */
+static void
+insert_one_by_one(struct tail *tail, struct worker *worker)
+{
+    long long next_sweep = worker->now;
+
+    for (uint32_t flow = 0; flow < tail->others.count; flow++) {
+        worker->now += flow % 1000 == 0;
+        if (worker->now >= next_sweep) {
+            next_sweep = engine_sweep(tail->engine, worker->now).next_ms;
+        }
+        uint64_t cpu = clock_thread();
+        double ns = clock_ns(insert_some(worker, &tail->others, flow, 1));
+        double ran = (double) (clock_thread() - cpu);
+
+        /* What the thread did not run for is not the engine's. */
+        ns = ns < ran ? ns : ran;
+        tail->longest_insert = ns > tail->longest_insert ? ns : tail->longest_insert;
+    }
+}
+
+static void
+flood(struct tail *tail, struct worker *worker)
+{
+    uint64_t from = clock_thread();
+
+    for (uint32_t first = 0; clock_thread() - from < DURATION_NS; first += BATCH) {
+        struct window window = window_open();
+        uint64_t ticks = insert_some(worker, &tail->flood, first % tail->flood.count, BATCH);
+
+        tally_add(&tail->refused, ticks, BATCH, window_undisturbed(&window));
+    }
+}
+
+static void
+disturb(struct tail *tail, struct worker *worker)
+{
+    switch (tail->disturbance) {
+    case EXPIRY:
+        while (!engine_sweep(tail->engine, worker->now + LATER_MS).complete) {
+        }
+        break;
+    case FLUSH:
+        engine_flush_zone(tail->engine, OTHER_ZONE, worker->now);
+        while (!engine_sweep(tail->engine, worker->now).complete) {
+        }
+        break;
+    case GROWTH:
+        insert_one_by_one(tail, worker);
+        break;
+    case FLOOD:
+        flood(tail, worker);
+        break;
+    case DUMP: {
+        uint64_t from = clock_thread();
+
+        while (clock_thread() - from < DURATION_NS) {
+            engine_dump(tail->engine, worker->now);
+            engine_rest();
+        }
+        break;
+    }
+    }
+}
+
+static void
+other(struct team *team, struct tail *tail)
+{
+    struct worker *worker = worker_new(tail->engine, 1, WARM);
+
+    team_meet(team);
+    if (tail->disturbance != GROWTH) {
+        insert_others(tail, worker);
+    }
+    team_meet(team);
+    atomic_store(&tail->disturbing, true);
+    team_meet(team);
+    disturb(tail, worker);
+    atomic_store(&tail->disturbing, false);
+    tail->bad[1] = worker->bad;
+}
+
+static void
+member(struct team *team, unsigned number, void *context)
+{
+    if (number == 0) {
+        reader(team, context);
+    } else {
+        other(team, context);
+    }
+}
+
+static void
+report_histogram(const char *name, const struct histogram *histogram)
+{
+    static const struct {
+        const char *name;
+        double quantile;
+    } quantiles[] = { { "p50", 0.5 }, { "p99", 0.99 }, { "p999", 0.999 } };
+    char metric[64];
+
+    for (unsigned i = 0; i < sizeof quantiles / sizeof quantiles[0]; i++) {
+        snprintf(metric, sizeof metric, "%s_%s_ns", name, quantiles[i].name);
+        report(metric, histogram_quantile(histogram, quantiles[i].quantile));
+    }
+    snprintf(metric, sizeof metric, "%s_mean_ns", name);
+    report(metric, histogram_mean(histogram));
+    snprintf(metric, sizeof metric, "%s_batches", name);
+    report(metric, (double) histogram->total);
+}
+
+static uint64_t
+run(const struct cell *cell, enum disturbance disturbance)
+{
+    struct tail *tail = calloc(1, sizeof *tail);
+
+    tail->cell = cell;
+    tail->disturbance = disturbance;
+    tail->engine = engine_create(cell->connections * (disturbance == FLOOD ? 2 : 4));
+    tail->residents = flows_new(cell->connections, RESIDENT, cell->family, TCP, RESIDENT_ZONE);
+    tail->others = flows_new(cell->connections, NEWCOMER, cell->family, UDP, OTHER_ZONE);
+    tail->flood = flows_new(cell->connections, STRANGER, cell->family, UDP, OTHER_ZONE);
+    team_run(2, member, tail);
+    report_histogram("idle", &tail->idle);
+    report_histogram("alone", &tail->alone);
+    report_histogram("beside", &tail->beside);
+    if (disturbance == GROWTH) {
+        report("longest_insert_us", tail->longest_insert / 1000);
+    } else {
+        report("insert_ns", tally_ns(&tail->inserted));
+    }
+    if (disturbance == FLOOD) {
+        report("refused_ns", tally_ns(&tail->refused));
+    }
+    return tail->bad[0] + tail->bad[1];
+}
+
+uint64_t
+workload_tail_expiry(const struct cell *cell)
+{
+    return run(cell, EXPIRY);
+}
+
+uint64_t
+workload_tail_flush(const struct cell *cell)
+{
+    return run(cell, FLUSH);
+}
+
+uint64_t
+workload_tail_growth(const struct cell *cell)
+{
+    return run(cell, GROWTH);
+}
+
+uint64_t
+workload_tail_dump(const struct cell *cell)
+{
+    return run(cell, DUMP);
+}
+
+uint64_t
+workload_flood(const struct cell *cell)
+{
+    return run(cell, FLOOD);
+}

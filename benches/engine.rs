@@ -1,0 +1,113 @@
+//! Times of the engine through its Rust interface: established packets, set-up, sweep, dump.
+//!
+//! `cargo bench --bench engine`. The comparison with Open vSwitch, through the C interface and with
+//! every care for caches and neighbours, is `make bench-ovs`; this one is for a quick look.
+
+#[path = "support/traffic.rs"]
+mod traffic;
+
+use ctoffload::engine::descriptor::{Frame, Metadata};
+use ctoffload::engine::{Budget, Cursor, Engine};
+use ctoffload::packet::tcp_flags;
+use ctoffload::tuple::Direction;
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use traffic::{BATCH, COMMIT, LOOK, START};
+
+/// Sizes of the table.
+const CONNECTIONS: [u32; 3] = [1_024, 102_400, 1_024_000];
+
+/// Longer than any timeout.
+const EVER_MS: u64 = 10 * 24 * 3_600_000;
+
+fn main() {
+    divan::main();
+}
+
+/// Batches of connections that lie far apart in the table.
+fn scattered(connections: u32) -> Vec<Vec<Frame>> {
+    let mut number = 0_u32;
+    let mut draw = || {
+        number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        ((u64::from(number) * u64::from(connections)) >> 32) as u32
+    };
+    let mut batch = || {
+        (0..BATCH)
+            .map(|_| traffic::packet(draw(), Direction::Reply, tcp_flags::ACK))
+            .collect()
+    };
+    (0..256).map(|_| batch()).collect()
+}
+
+/// Makes a batch forget its verdicts, as a datapath does between two receptions.
+fn forget(frames: &mut [Frame]) {
+    for frame in frames {
+        frame.metadata = Metadata::default();
+    }
+}
+
+#[divan::bench(args = CONNECTIONS)]
+fn established(bencher: Bencher<'_, '_>, connections: u32) {
+    let engine = traffic::established(connections);
+    let mut batches = scattered(connections);
+    let mut turn = 0;
+    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
+        turn = (turn + 1) % batches.len();
+        let frames = &mut batches[turn];
+        forget(frames);
+        engine.execute(frames, &LOOK, START);
+    });
+}
+
+#[divan::bench(sample_count = 20)]
+fn set_up(bencher: Bencher<'_, '_>) {
+    const ROUNDS: usize = 1_000;
+    bencher
+        .counter(ItemsCount::new(ROUNDS * BATCH))
+        .with_inputs(|| {
+            let handshakes: Vec<_> = (0..ROUNDS)
+                .map(|round| traffic::handshakes((round * BATCH) as u32))
+                .collect();
+            (traffic::established(0), handshakes)
+        })
+        .bench_local_refs(|(engine, handshakes)| {
+            for frames in handshakes.iter_mut().flatten() {
+                engine.execute(frames, &COMMIT, START);
+            }
+        });
+}
+
+fn full_sweep(engine: &Engine, after_ms: u64) {
+    let budget = Budget { records: 4_096 };
+    while !engine.sweep(START.plus(after_ms), budget).complete {}
+}
+
+#[divan::bench(args = CONNECTIONS)]
+fn sweep_with_nothing_due(bencher: Bencher<'_, '_>, connections: u32) {
+    let engine = traffic::established(connections);
+    bencher
+        .counter(ItemsCount::new(connections))
+        .bench_local(|| full_sweep(&engine, 1_000));
+}
+
+#[divan::bench(sample_count = 10)]
+fn sweep_of_expired(bencher: Bencher<'_, '_>) {
+    const EXPIRED: u32 = 102_400;
+    bencher
+        .counter(ItemsCount::new(EXPIRED))
+        .with_inputs(|| traffic::established(EXPIRED))
+        .bench_local_refs(|engine| full_sweep(engine, EVER_MS));
+}
+
+#[divan::bench(args = CONNECTIONS)]
+fn dump(bencher: Bencher<'_, '_>, connections: u32) {
+    let engine = traffic::established(connections);
+    bencher
+        .counter(ItemsCount::new(connections))
+        .bench_local(|| {
+            let mut cursor = Cursor::new(None);
+            while let Some(connection) = engine.next(&mut cursor, START) {
+                divan::black_box(connection);
+            }
+        });
+}
