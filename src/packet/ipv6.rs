@@ -16,9 +16,6 @@ const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
-const MOBILITY: u8 = 135;
-const HIP: u8 = 139;
-const SHIM6: u8 = 140;
 
 /// Extension headers that are walked; RFC 8200 knows each once, destination options twice.
 const MOST_HEADERS: usize = 8;
@@ -77,7 +74,7 @@ fn walk(bytes: &[u8], network: &mut Network, end: usize) -> Result<(), Malformed
     let bad = malformed(Reason::Ipv6Extension);
     for _ in 0..MOST_HEADERS {
         let unit = match network.proto {
-            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | MOBILITY | HIP | SHIM6 => 8,
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => 8,
             AUTHENTICATION => 4,
             FRAGMENT => return Err(malformed(Reason::Fragment)),
             _ => return Ok(()),

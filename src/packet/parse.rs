@@ -96,17 +96,9 @@ fn verify_transport(
         proto::UDP => {
             let field = segment.get(udp::CHECKSUM..udp::CHECKSUM + 2);
             let absent = field == Some(&[0, 0]) && network.family == Family::V4;
-            // The length of the pseudo-header is that of the UDP header (RFC 768); it was checked to
-            // be no longer than the segment.
-            let len = segment
-                .get(4..6)
-                .map_or(0, |len| u16::from_be_bytes([len[0], len[1]]));
-            absent
-                || sums_up(
-                    &segment[..usize::from(len).min(segment.len())],
-                    network,
-                    len.into(),
-                )
+            // Over all that the IP header counts, as Open vSwitch and the kernel do: bytes beyond the
+            // UDP length would be covered by no checksum otherwise.
+            absent || sums_up(segment, network, network.l4_len)
         }
         proto::ICMP => checksum::fold(checksum::add(0, segment)) == 0xffff,
         proto::SCTP => sctp_is_good(segment),

@@ -442,7 +442,7 @@ proptest! {
         for options in [VERIFY, Options { sack: true, ..VERIFY }] {
             if let Ok(facts) = parse(&bytes, &hints, &options) {
                 prop_assert!(usize::from(facts.l4) <= bytes.len());
-                drop(Tuple::of(&facts, 0));
+                let _ = Tuple::of(&facts, 0);
             }
         }
     }
@@ -455,8 +455,7 @@ proptest! {
             bytes[at] = value;
         }
         bytes.truncate(usize::from(cut) % (bytes.len() + 1));
-        drop(parse(&bytes, &BELIEVED, &VERIFY));
-        drop(parse(&bytes, &RAW, &VERIFY));
+        let _ = (parse(&bytes, &BELIEVED, &VERIFY), parse(&bytes, &RAW, &VERIFY));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::bucket::{Bucket, tag};
 use super::memory::Plane;
 use crate::error::Error;
 use crate::sync::spin::Spin;
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering, Site, lock, ordering};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 
 /// Buckets of the first segment.
 pub(super) const FIRST: usize = if cfg!(any(loom, miri)) { 1 } else { 16 };
@@ -385,7 +385,13 @@ impl Shard {
                 prefetch(bucket.slot(position));
             }
         });
-        // The target is unreachable until the state says otherwise, so it needs no lock.
+        // The target is unreachable until the state says otherwise. Its lock is held until the copies
+        // in the source are gone: nobody can remove an entry by one copy while the other remains.
+        target.lock();
+        let _target_lock = Locked {
+            shard: self,
+            primary: target,
+        };
         let mut tail = target;
         let mut result = Ok(());
         source.each(|bucket| {
