@@ -41,11 +41,18 @@ pub(super) const STAGE: usize = 32;
 /// A packet between the stages.
 struct Slot {
     facts: Facts,
-    tuple: Tuple,
     key: Key,
     side: Side,
     hash: u64,
     probe: Probe,
+}
+
+impl Slot {
+    /// The packet's tuple. Only the rare paths want it again.
+    #[cold]
+    fn tuple(&self) -> Tuple {
+        self.key.tuple(self.side)
+    }
 }
 
 /// What stage 1 made of a packet.
@@ -154,6 +161,7 @@ impl<'e> Batch<'e> {
     }
 
     /// Stage 1 for one packet.
+    #[inline(always)]
     fn prepare<P: Descriptor>(&mut self, packet: &P) -> Prepared {
         let metadata = packet.metadata();
         if metadata.state == state::INV {
@@ -170,6 +178,7 @@ impl<'e> Batch<'e> {
     }
 
     /// Parses a packet and begins its look-up.
+    #[inline(always)]
     fn look<P: Descriptor>(&mut self, packet: &P) -> Prepared {
         let facts = match packet::parse(packet.bytes(), &packet.hints(), &self.parse) {
             Ok(facts) => facts,
@@ -183,7 +192,6 @@ impl<'e> Batch<'e> {
         self.engine.table.prefetch(hash);
         Prepared::Look(Slot {
             facts,
-            tuple,
             key,
             side,
             hash,
@@ -262,13 +270,13 @@ impl<'e> Batch<'e> {
                 .table
                 .find(slot.probe, slot.hash, &slot.key, slot.side, &self.at)
         } else {
-            self.find_translated(&slot.tuple)
+            self.find_translated(&slot.tuple())
         };
         let judged = match found {
             // 3: `force` drops a connection that this packet would only be the reply of.
             Some((guard, Direction::Reply)) if self.action.force => {
                 self.engine.remove(guard);
-                self.unknown(packet, &slot.facts, &slot.tuple, metadata.state)
+                self.unknown(packet, &slot.facts, &slot.tuple(), metadata.state)
             }
             Some((guard, direction)) => {
                 self.known(packet, &slot.facts, metadata.state, guard, direction)
@@ -406,7 +414,7 @@ impl<'e> Batch<'e> {
             self.engine.statistics.reason(Reason::IcmpErrorUnrelated);
             return Judged::invalid(Reason::IcmpErrorUnrelated);
         }
-        self.unknown(packet, &slot.facts, &slot.tuple, before)
+        self.unknown(packet, &slot.facts, &slot.tuple(), before)
     }
 
     /// 6: a packet that was translated elsewhere still knows the tuple it began with.
@@ -416,14 +424,15 @@ impl<'e> Batch<'e> {
         packet: &P,
         slot: &Slot,
     ) -> Option<(Guard<'e>, Direction)> {
+        let original_of = slot.tuple();
         let mut original = packet.original()?;
-        if original.family != slot.tuple.family || original.proto == 0 {
+        if original.family != original_of.family || original.proto == 0 {
             return None;
         }
         original.zone = self.action.zone;
         if matches!(original.proto, proto::ICMP | proto::ICMPV6) {
-            original.sport = slot.tuple.sport;
-            original.dport = slot.tuple.dport;
+            original.sport = original_of.sport;
+            original.dport = original_of.dport;
         }
         let (key, side) = original.key();
         let hash = self.engine.table.hash(&key);
@@ -479,7 +488,7 @@ impl<'e> Batch<'e> {
             }
             None => {
                 if wants_original {
-                    packet.set_original(Some(&slot.tuple));
+                    packet.set_original(Some(&slot.tuple()));
                 }
             }
         }

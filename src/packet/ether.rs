@@ -16,7 +16,7 @@ const QINQ: u16 = 0x88a8;
 const OLD_QINQ: u16 = 0x9100;
 
 /// Offset of the IP header of an Ethernet frame; `None` when it carries something else.
-#[inline]
+#[inline(always)]
 pub(super) fn ip_offset(frame: &[u8]) -> Option<usize> {
     let mut kind = u16_at(frame, TYPE)?;
     let mut offset = HEADER;

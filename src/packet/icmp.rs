@@ -74,8 +74,7 @@ fn parse_error(bytes: &[u8], outer: &Network) -> Result<Transport, Malformed> {
         return Err(malformed(Reason::IcmpInnerAddress));
     }
     let mut inner = Inner {
-        src: quoted.src,
-        dst: quoted.dst,
+        dst: [quoted.dst as u64, (quoted.dst >> 64) as u64],
         proto: quoted.proto,
         sport: 0,
         dport: 0,

@@ -17,7 +17,7 @@ const FRAGMENTED: u16 = 0x3fff;
 
 /// The network layer of the packet whose header is at `l3`; `end` is where the packet ends by the
 /// device's word.
-#[inline]
+#[inline(always)]
 pub(super) fn parse(
     bytes: &[u8],
     l3: usize,

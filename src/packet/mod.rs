@@ -137,10 +137,9 @@ pub struct Query {
 /// The packet quoted by an ICMP error, as it was sent (not reversed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inner {
-    /// Source address, see [`Facts::src`].
-    pub src: u128,
-    /// Destination address.
-    pub dst: u128,
+    /// Destination address, low word first. The source is [`Facts::dst`]: an error goes to the sender
+    /// of what it quotes.
+    pub dst: [u64; 2],
     /// Protocol.
     pub proto: u8,
     /// Source port; for a query its identifier; zero for other protocols.

@@ -12,7 +12,7 @@ use crate::reason::Reason;
 /// # Errors
 /// [`Malformed`] with the rule that the packet broke. A fragment is refused too: whoever wants
 /// fragments tracked reassembles them first.
-#[inline]
+#[inline(always)]
 pub fn parse(bytes: &[u8], hints: &Hints, options: &Options) -> Result<Facts, Malformed> {
     let l3 = match hints.l3 {
         Some(offset) => usize::from(offset),
@@ -62,7 +62,7 @@ pub fn parse(bytes: &[u8], hints: &Hints, options: &Options) -> Result<Facts, Ma
 
 /// Transport header and payload, without the padding that short Ethernet frames end with; less than
 /// `l4_len` when the packet is not contiguous.
-#[inline]
+#[inline(always)]
 fn segment<'a>(bytes: &'a [u8], network: &Network) -> Result<&'a [u8], Malformed> {
     let rest = bytes
         .get(network.l4..)
@@ -72,7 +72,7 @@ fn segment<'a>(bytes: &'a [u8], network: &Network) -> Result<&'a [u8], Malformed
 
 /// Checks the transport checksum as far as it can be: not where the device vouches, not where bytes
 /// are missing. ICMP is always checked, as Open vSwitch does.
-#[inline]
+#[inline(always)]
 fn verify_transport(
     segment: &[u8],
     network: &Network,

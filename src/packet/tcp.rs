@@ -18,7 +18,7 @@ const SACK_PERMITTED: u8 = 4;
 const SACK: u8 = 5;
 
 /// The header at the start of `segment`, whose length by the IP header is `len`.
-#[inline]
+#[inline(always)]
 pub(super) fn parse(segment: &[u8], len: u32, sack: bool) -> Result<Tcp, Malformed> {
     let short = malformed(Reason::Truncated);
     let Some(header) = segment.first_chunk::<SHORTEST>() else {
@@ -48,7 +48,7 @@ pub(super) fn parse(segment: &[u8], len: u32, sack: bool) -> Result<Tcp, Malform
 }
 
 /// Both ports at the start of a transport header; port zero names no endpoint.
-#[inline]
+#[inline(always)]
 pub(super) fn ports(header: &[u8]) -> Result<(u16, u16), Malformed> {
     let sport = u16_at(header, 0).ok_or(malformed(Reason::Truncated))?;
     let dport = u16_at(header, 2).ok_or(malformed(Reason::Truncated))?;

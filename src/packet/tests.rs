@@ -82,7 +82,7 @@ fn every_kind_of_packet_gives_its_facts() {
         panic!("an error")
     };
     assert_eq!(
-        (inner.src, inner.dport, inner.proto),
+        (facts[2].dst, inner.dport, inner.proto),
         (Ip::v4(1).number(), 53, proto::UDP)
     );
     assert_eq!(facts[4].transport, Transport::Sctp(5, 6, 7));

@@ -11,7 +11,7 @@ const HEADER: usize = 8;
 pub(super) const CHECKSUM: usize = 6;
 
 /// Ports of the datagram at the start of `segment`, whose length by the IP header is `len`.
-#[inline]
+#[inline(always)]
 pub(super) fn parse(segment: &[u8], len: u32) -> Result<(u16, u16), Malformed> {
     let Some(header) = segment.first_chunk::<HEADER>() else {
         return Err(malformed(Reason::Truncated));

@@ -240,54 +240,74 @@ impl Table {
     pub fn get(&self, id: ConnectionId) -> Option<Guard<'_>> {
         let number = self.arena.check(id.number())?;
         let generation_ = id.generation();
-        self.lock(number, |word| generation(word) == generation_)
+        let suits = |word| (generation(word) == generation_).then_some(());
+        self.lock(number, suits).map(|(guard, ())| guard)
     }
 
-    /// Locks a record if it is LIVE and its word suits.
-    #[inline]
-    fn lock(&self, number: u32, suits: impl Fn(u64) -> bool) -> Option<Guard<'_>> {
+    /// Locks a record if it is LIVE and its word suits; gives what `suits` said of the word.
+    #[inline(always)]
+    fn lock<R>(&self, number: u32, suits: impl Fn(u64) -> Option<R>) -> Option<(Guard<'_>, R)> {
+        let hot = self.arena.hot(number);
+        // Acquire: pairs with the Release of the store that gave the record this word.
+        let mut word = hot.word.load(Acquire);
+        loop {
+            if word & LIVE == 0 {
+                return None;
+            }
+            let said = suits(word)?;
+            // Acquire: as above; on success the word is the one for which everything was compared.
+            let expected = word & !LOCK;
+            match hot
+                .word
+                .compare_exchange(expected, expected | LOCK, Acquire, Acquire)
+            {
+                Ok(word) => {
+                    return Some((
+                        Guard {
+                            table: self,
+                            hot,
+                            number,
+                            word,
+                        },
+                        said,
+                    ));
+                }
+                Err(now) => {
+                    word = if now & LOCK == 0 {
+                        now
+                    } else {
+                        self.wait(number)
+                    }
+                }
+            }
+        }
+    }
+
+    /// The word of a record once its lock is free.
+    #[cold]
+    fn wait(&self, number: u32) -> u64 {
         let hot = self.arena.hot(number);
         let backoff = Backoff::new();
         loop {
-            // Acquire: pairs with the Release of the store that gave the record this word.
+            // Acquire: as in `lock`.
             let word = hot.word.load(Acquire);
-            if word & LIVE == 0 || !suits(word) {
-                return None;
+            if word & LOCK == 0 {
+                return word;
             }
-            if word & LOCK != 0 {
-                pause(&backoff);
-                continue;
-            }
-            // Acquire: as above; on success the word is the one for which everything was compared.
-            if hot
-                .word
-                .compare_exchange_weak(word, word | LOCK, Acquire, Relaxed)
-                .is_ok()
-            {
-                return Some(Guard {
-                    table: self,
-                    hot,
-                    number,
-                    word,
-                });
-            }
+            pause(&backoff);
         }
     }
 
     /// The record of a slot, locked, if a packet with this key belongs to it.
-    #[inline]
+    #[inline(always)]
     fn accept(&self, slot: u32, key: &Key, side: Side, at: &At) -> Option<(Guard<'_>, Direction)> {
         let number = slot & !REPLY_NODE;
-        let guard = self.lock(number, |word| self.fits(slot, word, key, side).is_some())?;
-        if !guard.is_visible(at) {
-            return None;
-        }
-        let direction = self.fits(slot, guard.word, key, side)?;
-        Some((guard, direction))
+        let found = self.lock(number, |word| self.fits(slot, word, key, side))?;
+        found.0.is_visible(at).then_some(found)
     }
 
     /// The direction of a packet with this key by the record of a slot, if it belongs to it.
-    #[inline]
+    #[inline(always)]
     fn fits(&self, slot: u32, word: u64, key: &Key, side: Side) -> Option<Direction> {
         let number = slot & !REPLY_NODE;
         let flags = Flags::of(word);
@@ -508,7 +528,7 @@ impl Table {
         while *position < end {
             let number = *position;
             *position += 1;
-            if let Some(guard) = self.lock(number, |_| true) {
+            if let Some((guard, ())) = self.lock(number, |_| Some(())) {
                 return Some(guard);
             }
         }

@@ -161,7 +161,7 @@ impl Table {
                 keep(expiry);
                 continue;
             }
-            let Some(mut guard) = self.lock(number, |_| true) else {
+            let Some((mut guard, ())) = self.lock(number, |_| Some(())) else {
                 continue;
             };
             // The record may have been extended, or be another one by now.
@@ -229,7 +229,8 @@ impl Table {
         }
         hand.store(number, Relaxed);
         let (number, _) = victim?;
-        let guard = self.lock(number, |word| !is_precious(Flags::of(word)))?;
+        let spare = |word| (!is_precious(Flags::of(word))).then_some(());
+        let (guard, ()) = self.lock(number, spare)?;
         let id = guard.id();
         self.remove(guard);
         Some(id)

@@ -174,7 +174,7 @@ impl Tuple {
     /// error travels back to the sender of what it quotes. `None` when a quoted query is of a type
     /// that is not tracked.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn of(facts: &Facts, zone: Zone) -> Option<Tuple> {
         let mut tuple = Tuple {
             src: facts.src,
@@ -204,8 +204,8 @@ impl Tuple {
                 tuple.question = question;
             }
             Transport::Error(ref inner) => {
-                tuple.src = inner.src;
-                tuple.dst = inner.dst;
+                tuple.src = facts.dst;
+                tuple.dst = u128::from(inner.dst[0]) | u128::from(inner.dst[1]) << 64;
                 tuple.proto = inner.proto;
                 tuple.sport = inner.sport;
                 tuple.dport = inner.dport;
@@ -240,7 +240,7 @@ impl Tuple {
 
     /// The canonical key, and which of its endpoints is this tuple's source.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn key(&self) -> (Key, Side) {
         let source_is_low = if self.query == QueryKind::None {
             (self.src, self.sport) <= (self.dst, self.dport)
