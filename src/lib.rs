@@ -33,9 +33,11 @@
 //! | 1 | `packet` |
 //! | 0 | `sync`, `clock`, `error`, `reason` |
 
+pub mod alg;
 pub mod clock;
 pub mod engine;
 pub mod error;
+pub mod nat;
 pub mod packet;
 pub mod reason;
 pub mod tuple;

@@ -2,6 +2,9 @@
 
 use crate::tuple::Zone;
 
+pub use crate::alg::Helper;
+pub use crate::nat::{Nat, NatRange, NatSelection};
+
 /// A value to be stored under a mask: bits outside the mask keep what they were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Masked<T> {
@@ -9,53 +12,6 @@ pub struct Masked<T> {
     pub value: T,
     /// Which bits are meant.
     pub mask: T,
-}
-
-/// A helper that follows a protocol's control channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Helper {
-    /// FTP (RFC 959, RFC 2428).
-    Ftp = 1,
-    /// TFTP (RFC 1350).
-    Tftp = 2,
-    /// SIP over UDP (RFC 3261).
-    Sip = 3,
-}
-
-/// An address and port range to translate to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NatRange {
-    /// Lowest address (IPv4 in the low 32 bits); zero: keep the packet's own address.
-    pub min_address: u128,
-    /// Highest address, inclusive.
-    pub max_address: u128,
-    /// Port range, inclusive; `None` chooses as Open vSwitch does.
-    pub ports: Option<(u16, u16)>,
-}
-
-/// How a port is chosen inside the range.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum NatSelection {
-    /// By a hash of the connection (default).
-    #[default]
-    Hash = 0,
-    /// At random.
-    Random = 1,
-    /// By a hash of the source address only, stable over restarts.
-    Persistent = 2,
-}
-
-/// The `nat` part of the action. With neither range it only applies what the connection has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Nat {
-    /// Translate sources to this range.
-    pub source: Option<NatRange>,
-    /// Translate destinations to this range.
-    pub destination: Option<NatRange>,
-    /// How to choose.
-    pub selection: NatSelection,
 }
 
 /// The `ct()` action: the same for every packet of a batch.

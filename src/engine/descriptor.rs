@@ -7,6 +7,8 @@
 use crate::packet::Hints;
 use crate::tuple::{Tuple, Zone};
 
+pub use crate::tuple::ConnectionId;
+
 /// Connection state bits of a packet. The values are those of Open vSwitch's `CS_*` constants.
 pub mod state {
     /// The connection is new: no packet was seen in the reply direction.
@@ -25,18 +27,6 @@ pub mod state {
     pub const SNAT: u8 = 0x40;
     /// The destination of this packet was translated.
     pub const DNAT: u8 = 0x80;
-}
-
-/// The name of one life of one record: generation in the high, record number in the low 32 bits.
-///
-/// Zero names nothing. An id is never reused while anybody could still hold it, so an old one is
-/// recognised and harmless.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionId(pub u64);
-
-impl ConnectionId {
-    /// No connection.
-    pub const NONE: ConnectionId = ConnectionId(0);
 }
 
 /// The connection metadata of a packet, in and out.

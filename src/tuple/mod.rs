@@ -17,6 +17,18 @@ pub mod hash;
 /// A conntrack zone.
 pub type Zone = u16;
 
+/// The name of one life of one record: generation in the high, record number in the low 32 bits.
+///
+/// Zero names nothing. An id is never reused while anybody could still hold it, so an old one is
+/// recognised and harmless.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    /// No connection.
+    pub const NONE: ConnectionId = ConnectionId(0);
+}
+
 /// ICMP queries that open a connection, and how type and role relate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
