@@ -15,7 +15,11 @@ impl Time {
     /// A time from milliseconds; what lies beyond [`Time::MAX`] is held at that value.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Time {
-        if millis > Time::MAX.0 { Time::MAX } else { Time(millis) }
+        if millis > Time::MAX.0 {
+            Time::MAX
+        } else {
+            Time(millis)
+        }
     }
 
     /// Milliseconds since the caller's epoch.

@@ -113,13 +113,23 @@ impl Frame {
     /// A frame that begins with an Ethernet header.
     #[must_use]
     pub fn ethernet(bytes: Vec<u8>) -> Frame {
-        Frame { bytes, ..Frame::default() }
+        Frame {
+            bytes,
+            ..Frame::default()
+        }
     }
 
     /// A packet that begins with its IP header.
     #[must_use]
     pub fn ip(bytes: Vec<u8>) -> Frame {
-        Frame { bytes, hints: Hints { l3: Some(0), ..Hints::default() }, ..Frame::default() }
+        Frame {
+            bytes,
+            hints: Hints {
+                l3: Some(0),
+                ..Hints::default()
+            },
+            ..Frame::default()
+        }
     }
 }
 

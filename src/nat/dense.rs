@@ -38,7 +38,11 @@ struct Bitmap {
 impl Bitmap {
     fn new(len: u64) -> Bitmap {
         let words = len.div_ceil(64) as usize;
-        Bitmap { words: vec![0; words], summary: vec![0; words.div_ceil(64)], count: 0 }
+        Bitmap {
+            words: vec![0; words],
+            summary: vec![0; words.div_ceil(64)],
+            count: 0,
+        }
     }
 
     fn set(&mut self, index: u64, value: bool) {
@@ -49,7 +53,11 @@ impl Bitmap {
             return;
         }
         self.words[word] = new;
-        self.count = if value { self.count + 1 } else { self.count - 1 };
+        self.count = if value {
+            self.count + 1
+        } else {
+            self.count - 1
+        };
         let summary_bit = 1_u64 << (word % 64);
         if new == 0 {
             self.summary[word / 64] &= !summary_bit;
@@ -87,7 +95,9 @@ impl Bitmap {
         if masked != 0 {
             return Some(first * 64 + masked.trailing_zeros() as usize);
         }
-        let above = self.summary[first + 1..].iter().position(|&word| word != 0)?;
+        let above = self.summary[first + 1..]
+            .iter()
+            .position(|&word| word != 0)?;
         let index = first + 1 + above;
         Some(index * 64 + self.summary[index].trailing_zeros() as usize)
     }
@@ -115,7 +125,14 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new(space: Space, epoch: u32) -> Pool {
         let free = Bitmap::new(space.grid.len());
-        Pool { space, free, cursor: 0, recheck: 0, epoch, used: true }
+        Pool {
+            space,
+            free,
+            cursor: 0,
+            recheck: 0,
+            epoch,
+            used: true,
+        }
     }
 
     /// Memory that the pool of a space takes.

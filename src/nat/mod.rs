@@ -25,6 +25,7 @@
 
 use crate::tuple::{Direction, Tuple};
 
+mod apply;
 mod dense;
 mod pools;
 mod port;
@@ -33,6 +34,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
+pub use apply::{Place, Rewrite};
 pub use search::{Allocator, Occupancy, Outcome, PROBES, Request};
 
 /// The primitives of this room.
@@ -62,7 +64,11 @@ impl NatRange {
     /// The range of one address, whose port stays unless it is taken.
     #[must_use]
     pub const fn address(address: u128) -> NatRange {
-        NatRange { min_address: address, max_address: address, ports: None }
+        NatRange {
+            min_address: address,
+            max_address: address,
+            ports: None,
+        }
     }
 }
 

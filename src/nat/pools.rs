@@ -56,7 +56,11 @@ impl Fixed {
         Fixed {
             varies,
             address,
-            port: if tuple.query == QueryKind::None { port } else { 0 },
+            port: if tuple.query == QueryKind::None {
+                port
+            } else {
+                0
+            },
             zone: tuple.zone,
             proto: tuple.proto,
             family: tuple.family,
@@ -93,7 +97,10 @@ impl Pools {
 
     /// Number of dense pools, and the memory they take.
     pub(crate) fn size(&self) -> (u32, usize) {
-        (self.count.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+        (
+            self.count.load(Ordering::Relaxed),
+            self.bytes.load(Ordering::Relaxed),
+        )
     }
 
     /// The table may say something else about `tuple` than before.
@@ -114,7 +121,9 @@ impl Pools {
                 continue;
             }
             let mut shard = lock(self.shard(hash));
-            let Some(pools) = shard.get_mut(&fixed) else { continue };
+            let Some(pools) = shard.get_mut(&fixed) else {
+                continue;
+            };
             for pool in pools.iter_mut() {
                 if let Some(index) = pool.space.index_of(tuple) {
                     pool.record(index, !table.occupied(tuple));
@@ -127,7 +136,9 @@ impl Pools {
     /// A pool of this space may exist: one load when there is none at all.
     pub(crate) fn may_hold(&self, space: &Space) -> bool {
         self.count.load(Ordering::Relaxed) != 0 && {
-            let hash = self.hasher.hash_one(Fixed::of(&space.template, space.varies));
+            let hash = self
+                .hasher
+                .hash_one(Fixed::of(&space.template, space.varies));
             self.slot(hash).load(Ordering::Relaxed) != 0
         }
     }
@@ -141,7 +152,10 @@ impl Pools {
     ) -> Option<R> {
         let fixed = Fixed::of(&space.template, space.varies);
         let mut shard = lock(self.shard(self.hasher.hash_one(fixed)));
-        let pool = shard.get_mut(&fixed)?.iter_mut().find(|p| p.space.same_candidates(space))?;
+        let pool = shard
+            .get_mut(&fixed)?
+            .iter_mut()
+            .find(|p| p.space.same_candidates(space))?;
         pool.enter(epoch);
         Some(work(pool))
     }
@@ -158,16 +172,23 @@ impl Pools {
         let fixed = Fixed::of(&space.template, space.varies);
         let hash = self.hasher.hash_one(fixed);
         let mut shard = lock(self.shard(hash));
-        let known =
-            shard.get(&fixed).is_some_and(|ps| ps.iter().any(|p| p.space.same_candidates(space)));
+        let known = shard
+            .get(&fixed)
+            .is_some_and(|ps| ps.iter().any(|p| p.space.same_candidates(space)));
         if !known {
             self.reserve(&mut shard, space)?;
             self.count.fetch_add(1, Ordering::Relaxed);
             self.slot(hash).fetch_add(1, Ordering::Relaxed);
             fence(Ordering::SeqCst); // pairs with the fence in `changed`
-            shard.entry(fixed).or_default().push(Pool::new(*space, epoch));
+            shard
+                .entry(fixed)
+                .or_default()
+                .push(Pool::new(*space, epoch));
         }
-        let pool = shard.get_mut(&fixed)?.iter_mut().find(|p| p.space.same_candidates(space))?;
+        let pool = shard
+            .get_mut(&fixed)?
+            .iter_mut()
+            .find(|p| p.space.same_candidates(space))?;
         pool.enter(epoch);
         Some(work(pool))
     }
@@ -199,8 +220,10 @@ impl Pools {
             pools.retain_mut(|pool| {
                 let dropped = condition(fixed, pool);
                 if dropped {
-                    self.bytes.fetch_sub(Pool::bytes(&pool.space), Ordering::Relaxed);
-                    self.slot(self.hasher.hash_one(fixed)).fetch_sub(1, Ordering::Relaxed);
+                    self.bytes
+                        .fetch_sub(Pool::bytes(&pool.space), Ordering::Relaxed);
+                    self.slot(self.hasher.hash_one(fixed))
+                        .fetch_sub(1, Ordering::Relaxed);
                     self.count.fetch_sub(1, Ordering::Relaxed);
                 }
                 !dropped

@@ -53,13 +53,22 @@ impl Plan {
         let pick = |range: &NatRange| {
             let whole = mix(hash(secret, &original.key().0), range);
             let address = if persistent {
-                let source =
-                    Tuple { dst: 0, sport: 0, dport: 0, query: QueryKind::None, ..*original };
+                let source = Tuple {
+                    dst: 0,
+                    sport: 0,
+                    dport: 0,
+                    query: QueryKind::None,
+                    ..*original
+                };
                 mix(hash(&PERSISTENT, &source.key().0), range)
             } else {
                 whole
             };
-            let offset = if nat.selection == NatSelection::Random { random } else { whole };
+            let offset = if nat.selection == NatSelection::Random {
+                random
+            } else {
+                whole
+            };
             (address, offset)
         };
         let has_ports = has_ports(original);
@@ -98,7 +107,12 @@ impl Plan {
             }
             _ => (destinations.first_port, destinations.ports) = (original.dport, 1),
         }
-        Some(Plan { kind, sources, destinations, first_source })
+        Some(Plan {
+            kind,
+            sources,
+            destinations,
+            first_source,
+        })
     }
 }
 

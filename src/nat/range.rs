@@ -54,7 +54,10 @@ impl Grid {
     /// Address and port of candidate `index`.
     pub(crate) fn at(&self, index: u64) -> (u128, u16) {
         let ports = u64::from(self.ports);
-        (self.first_address + u128::from(index / ports), self.first_port + (index % ports) as u16)
+        (
+            self.first_address + u128::from(index / ports),
+            self.first_port + (index % ports) as u16,
+        )
     }
 
     /// The candidates at the starting address, in walking order.

@@ -57,10 +57,9 @@ pub trait Occupancy {
     /// The same for up to 32 tuples: bit `i` of the answer is set when `tuples[i]` is occupied. A
     /// table overrides it to overlap the cache misses.
     fn occupied_many(&self, tuples: &[Tuple]) -> u32 {
-        tuples
-            .iter()
-            .enumerate()
-            .fold(0, |bits, (i, tuple)| bits | u32::from(self.occupied(tuple)) << i)
+        tuples.iter().enumerate().fold(0, |bits, (i, tuple)| {
+            bits | u32::from(self.occupied(tuple)) << i
+        })
     }
 }
 
@@ -115,7 +114,10 @@ impl Allocator {
     /// An allocator that hashes under `secret` and whose bitmaps take at most `max_bytes`.
     #[must_use]
     pub fn new(secret: Secret, max_bytes: usize) -> Allocator {
-        Allocator { secret: secret, pools: Pools::new(max_bytes) }
+        Allocator {
+            secret,
+            pools: Pools::new(max_bytes),
+        }
     }
 
     /// Number of ranges held as bitmaps, and the bytes these take.
@@ -134,8 +136,7 @@ impl Allocator {
 
     /// Finds a free reply tuple for a new connection.
     pub fn choose(&self, request: &Request<'_>, table: &impl Occupancy) -> Outcome {
-        let Some(plan) =
-            Plan::new(request.original, request.nat, &self.secret, request.random)
+        let Some(plan) = Plan::new(request.original, request.nat, &self.secret, request.random)
         else {
             return Outcome::Untouched;
         };
@@ -162,7 +163,11 @@ impl Allocator {
 
 impl Plan {
     fn chosen(&self, request: &Request<'_>, reply: Tuple) -> Outcome {
-        Outcome::Chosen(Binding { original: *request.original, reply, kind: self.kind })
+        Outcome::Chosen(Binding {
+            original: *request.original,
+            reply,
+            kind: self.kind,
+        })
     }
 }
 
@@ -170,7 +175,10 @@ impl Plan {
 fn reply(original: &Tuple, destination: (u128, u16), source: (u128, u16)) -> Tuple {
     super::reply_tuple(
         original,
-        &super::Choice { source: Some(source), destination: Some(destination) },
+        &super::Choice {
+            source: Some(source),
+            destination: Some(destination),
+        },
     )
 }
 
@@ -262,7 +270,11 @@ impl<T: Occupancy> Walk<'_, T> {
             }
             return Walked::Found(tuple);
         }
-        if small { Walked::Full } else { self.crowded(space, segments, candidates) }
+        if small {
+            Walked::Full
+        } else {
+            self.crowded(space, segments, candidates)
+        }
     }
 
     /// The first candidates, asked of the table in order.
@@ -294,15 +306,13 @@ impl<T: Occupancy> Walk<'_, T> {
                 if pool.is_complete() {
                     return Some(self.complete(pool, segments));
                 }
-                if let Some(tuple) = self.known(pool, segments) {
-                    self.learn(pool, SLICE);
-                    return Some(Walked::Found(tuple));
-                }
-                if self.asked >= PROBES {
-                    return Some(Walked::Unsettled);
-                }
+                let walked = self.known(pool, segments);
                 self.learn(pool, SLICE);
-                None
+                match walked {
+                    Walked::Full if self.asked >= PROBES => Some(Walked::Unsettled),
+                    Walked::Full => None,
+                    decided => Some(decided),
+                }
             });
             match step {
                 None => return self.scattered(space, segments, candidates),
@@ -314,8 +324,9 @@ impl<T: Occupancy> Walk<'_, T> {
 
     /// The answer of a complete pool.
     fn complete(&mut self, pool: &mut Pool, segments: &[Range<u64>]) -> Walked {
-        if let Some(tuple) = self.known(pool, segments) {
-            return Walked::Found(tuple);
+        match self.known(pool, segments) {
+            Walked::Full => {}
+            decided => return decided,
         }
         let range = pool.next_recheck();
         for start in range.clone().step_by(BATCH as usize) {
@@ -325,11 +336,12 @@ impl<T: Occupancy> Walk<'_, T> {
                 pool.record(index, taken >> (index - start) & 1 == 0);
             }
         }
-        self.known(pool, segments).map_or(Walked::Full, Walked::Found)
+        self.known(pool, segments)
     }
 
-    /// The first candidate that the pool thinks free and the table confirms.
-    fn known(&mut self, pool: &mut Pool, segments: &[Range<u64>]) -> Option<Tuple> {
+    /// The first candidate that the pool thinks free and the table confirms; `Full` when no known
+    /// candidate is free.
+    fn known(&mut self, pool: &mut Pool, segments: &[Range<u64>]) -> Walked {
         for segment in segments {
             let mut rest = segment.clone();
             while let Some(index) = pool.first_free(rest.clone()) {
@@ -338,14 +350,17 @@ impl<T: Occupancy> Walk<'_, T> {
                 if self.skipped.contains(&tuple) {
                     continue;
                 }
+                if self.asked >= PROBES {
+                    return Walked::Unsettled;
+                }
                 self.asked += 1;
                 if !self.table.occupied(&tuple) {
-                    return Some(tuple);
+                    return Walked::Found(tuple);
                 }
                 pool.record(index, false);
             }
         }
-        None
+        Walked::Full
     }
 
     /// Adds up to `count` candidates to a pool.
@@ -361,12 +376,7 @@ impl<T: Occupancy> Walk<'_, T> {
     }
 
     /// Random candidates, until the questions are used up.
-    fn scattered(
-        &mut self,
-        space: &Space,
-        segments: &[Range<u64>],
-        candidates: u64,
-    ) -> Walked {
+    fn scattered(&mut self, space: &Space, segments: &[Range<u64>], candidates: u64) -> Walked {
         while self.asked < PROBES {
             let mut number = self.next_random() % candidates;
             for segment in segments {

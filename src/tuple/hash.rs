@@ -35,9 +35,15 @@ const fn product(a: u64, b: u64) -> u128 {
 #[inline]
 pub fn hash(secret: &Secret, key: &Key) -> u64 {
     let k = &secret.words;
-    let mut sum = product(key.address[0].wrapping_add(k[0]), key.tail.wrapping_add(k[1]));
+    let mut sum = product(
+        key.address[0].wrapping_add(k[0]),
+        key.tail.wrapping_add(k[1]),
+    );
     if matches!(key.family(), Family::V6) {
-        let a = product(key.address[1].wrapping_add(k[2]), key.address[2].wrapping_add(k[3]));
+        let a = product(
+            key.address[1].wrapping_add(k[2]),
+            key.address[2].wrapping_add(k[3]),
+        );
         let b = product(key.address[3].wrapping_add(k[4]), k[5]);
         sum = sum.wrapping_add(a).wrapping_add(b);
     }

@@ -238,9 +238,17 @@ impl Tuple {
             | u64::from(self.family as u8 | (self.query as u8) << 1) << 56;
         let address = match self.family {
             Family::V4 => [(low as u64) & 0xffff_ffff | (high as u64) << 32, 0, 0, 0],
-            Family::V6 => [low as u64, (low >> 64) as u64, high as u64, (high >> 64) as u64],
+            Family::V6 => [
+                low as u64,
+                (low >> 64) as u64,
+                high as u64,
+                (high >> 64) as u64,
+            ],
         };
-        (Key { address, tail }, if source_is_low { Side::Low } else { Side::High })
+        (
+            Key { address, tail },
+            if source_is_low { Side::Low } else { Side::High },
+        )
     }
 
     /// The ICMP type that a packet with this tuple has; zero for other protocols.
@@ -268,7 +276,11 @@ impl Key {
     #[must_use]
     #[inline]
     pub const fn family(&self) -> Family {
-        if self.tail >> 56 & 1 == 0 { Family::V4 } else { Family::V6 }
+        if self.tail >> 56 & 1 == 0 {
+            Family::V4
+        } else {
+            Family::V6
+        }
     }
 
     /// Zone.
