@@ -95,7 +95,7 @@ fn host_port(read: &[u8], at: usize) -> Option<(Option<Announced>, u16)> {
         }
     }
     let octets = [numbers[0], numbers[1], numbers[2], numbers[3]];
-    let address = u128::from(Ipv4Addr::from_octets(octets).to_bits());
+    let address = u128::from(Ipv4Addr::from(octets).to_bits());
     let port = u16::from_be_bytes([numbers[4], numbers[5]]);
     Some((
         Some(Announced {

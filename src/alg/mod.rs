@@ -216,6 +216,10 @@ pub struct Findings {
 /// The answer of a helper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack of the one packet it is about"
+)]
 pub enum Parsed {
     /// Nothing of interest: the packet passes as it is.
     Nothing,

@@ -741,6 +741,20 @@ fn an_expectation_with_a_lifetime_ends() {
 }
 
 #[test]
+fn what_is_over_is_no_duplicate_and_survives_its_first_parent() {
+    let table = table(Limits {
+        lifetime: Some(5000),
+        ..Limits::default()
+    });
+    assert_eq!(table.add(&expected(1025), &parent(1), NOW), Added::Added);
+    let later = NOW.plus(5000);
+    assert_eq!(table.add(&expected(1025), &parent(2), later), Added::Added);
+    table.parent_removed(ConnectionId(1));
+    assert!(table.find(&tuple(proto::TCP, 1, 1025), later).is_some());
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
 fn expectations_go_with_their_parent() {
     let table = table(Limits::default());
     assert_eq!(table.add(&expected(1025), &parent(1), NOW), Added::Added);

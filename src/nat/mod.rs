@@ -3,7 +3,7 @@
 //! A translated connection is named by two tuples: the *original* one, as its first packet carried
 //! it, and the *reply* tuple, as the answers arrive at the tracker. Everything follows from the
 //! pair: a packet of one direction leaves with the other direction's tuple, reversed. [`Binding`]
-//! holds the pair, [`apply`] rewrites packets by it, [`Allocator`] finds the reply tuple.
+//! holds the pair, [`Rewrite`] says what it changes in a packet, [`Allocator`] finds the reply tuple.
 //!
 //! The one rule of a choice is that its reply tuple is free: no live connection of the zone may be
 //! named by it, neither by its original nor by its reply tuple. The connection table is the only

@@ -110,7 +110,7 @@ fn allocator() -> Allocator {
     Allocator::new(Secret::new(SECRET), 1 << 20)
 }
 
-fn tcp(sport: u16) -> Tuple {
+const fn tcp(sport: u16) -> Tuple {
     Tuple {
         src: CLIENT,
         dst: SERVER,
@@ -503,23 +503,10 @@ fn rule_7_a_full_range_is_exhausted_and_said_at_once() {
     let allocator = allocator();
     let table = Table::default();
     let nat = snat(range(1, Some((1000, 1999))));
-    let mut live = Vec::new();
-    for client in 0..1000 {
-        let original = Tuple {
-            src: CLIENT + client,
-            ..tcp(5000)
-        };
-        let binding = chosen(&allocator, &original, &nat, &table);
-        table.insert(&allocator, &binding);
-        live.push(binding);
-    }
-    let late = Tuple {
-        src: CLIENT + 5000,
-        ..tcp(5000)
-    };
+    let live = full(&allocator, &table, &nat);
     table.asked();
     assert_eq!(
-        allocator.choose(&request(&late, &nat), &table),
+        allocator.choose(&request(&LATE, &nat), &table),
         Outcome::Exhausted
     );
     assert!(
@@ -528,7 +515,7 @@ fn rule_7_a_full_range_is_exhausted_and_said_at_once() {
     );
     table.remove(&allocator, &live[500]);
     assert_eq!(
-        chosen(&allocator, &late, &nat, &table).reply.dport,
+        chosen(&allocator, &LATE, &nat, &table).reply.dport,
         live[500].reply.dport
     );
 }
@@ -538,20 +525,9 @@ fn a_connection_that_vanished_silently_is_found_by_looking_again() {
     let allocator = allocator();
     let table = Table::default();
     let nat = snat(range(1, Some((1000, 1999))));
-    for client in 0..1000 {
-        let original = Tuple {
-            src: CLIENT + client,
-            ..tcp(5000)
-        };
-        let binding = chosen(&allocator, &original, &nat, &table);
-        table.insert(&allocator, &binding);
-    }
-    let late = Tuple {
-        src: CLIENT + 5000,
-        ..tcp(5000)
-    };
+    full(&allocator, &table, &nat);
     assert_eq!(
-        allocator.choose(&request(&late, &nat), &table),
+        allocator.choose(&request(&LATE, &nat), &table),
         Outcome::Exhausted
     );
     table.taken.borrow_mut().remove(&Tuple {
@@ -560,7 +536,7 @@ fn a_connection_that_vanished_silently_is_found_by_looking_again() {
         ..tcp(1).reversed()
     });
     let again = (0..1000 / 64 + 1)
-        .find_map(|_| match allocator.choose(&request(&late, &nat), &table) {
+        .find_map(|_| match allocator.choose(&request(&LATE, &nat), &table) {
             Outcome::Chosen(binding) => Some(binding),
             _ => None,
         })
@@ -568,31 +544,123 @@ fn a_connection_that_vanished_silently_is_found_by_looking_again() {
     assert_eq!(again.reply.dport, 1777);
 }
 
+/// Fills the ports 1000 to 1999 and lets one more search find them full.
+fn full(allocator: &Allocator, table: &Table, nat: &Nat) -> Vec<Binding> {
+    let live = (0..1000)
+        .map(|client| {
+            let original = Tuple {
+                src: CLIENT + client,
+                ..tcp(5000)
+            };
+            let binding = chosen(allocator, &original, nat, table);
+            table.insert(allocator, &binding);
+            binding
+        })
+        .collect();
+    let outcome = allocator.choose(&request(&LATE, nat), table);
+    assert_eq!(outcome, Outcome::Exhausted);
+    live
+}
+
+/// One connection more.
+const LATE: Tuple = Tuple {
+    src: CLIENT + 5000,
+    ..tcp(5000)
+};
+
+#[test]
+fn a_bitmap_only_proposes_and_the_table_decides() {
+    let allocator = allocator();
+    let table = Table::default();
+    let nat = snat(range(1, Some((1000, 1999))));
+    let live = full(&allocator, &table, &nat);
+    for binding in &live[100..200] {
+        table.remove(&allocator, binding);
+    }
+    // Stored by a thread that has not told yet.
+    let mut free: HashSet<u16> = live[100..200].iter().map(|b| b.reply.dport).collect();
+    for binding in &live[100..199] {
+        table.taken.borrow_mut().insert(binding.reply);
+        free.remove(&binding.reply.dport);
+    }
+    assert!(free.contains(&chosen(&allocator, &LATE, &nat, &table).reply.dport));
+}
+
+#[test]
+fn a_pool_of_another_epoch_starts_from_nothing() {
+    let allocator = allocator();
+    let table = Table::default();
+    let nat = snat(range(1, Some((1000, 1999))));
+    let live = full(&allocator, &table, &nat);
+    // Flushed, and all but one stored again by other threads.
+    table.taken.borrow_mut().remove(&Tuple {
+        dst: PUBLIC,
+        dport: 1777,
+        ..tcp(1).reversed()
+    });
+    assert_eq!(live.len(), 1000);
+    let flushed = Request {
+        epoch: 1,
+        ..request(&LATE, &nat)
+    };
+    let Outcome::Chosen(binding) = allocator.choose(&flushed, &table) else {
+        panic!("one is free")
+    };
+    assert_eq!(binding.reply.dport, 1777);
+}
+
+#[test]
+fn every_destination_is_seen_wherever_the_walk_begins() {
+    let allocator = allocator();
+    let table = Table::default();
+    let nat = Nat {
+        source: Some(range(1, Some((2000, 2003)))),
+        destination: Some(NatRange {
+            min_address: SERVER + 1,
+            max_address: SERVER + 3,
+            ports: Some((81, 84)),
+        }),
+        ..Nat::default()
+    };
+    let mut seen = HashSet::new();
+    for client in 0..48_u64 {
+        let original = Tuple {
+            src: CLIENT + u128::from(client),
+            ..tcp(5)
+        };
+        let random = client.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let Outcome::Chosen(binding) = allocator.choose(
+            &Request {
+                random,
+                ..request(&original, &nat)
+            },
+            &table,
+        ) else {
+            panic!("48 tuples are in range, {client} are taken");
+        };
+        assert!(seen.insert(binding.reply));
+        table.insert(&allocator, &binding);
+    }
+    assert_eq!(
+        allocator.choose(&request(&LATE, &nat), &table),
+        Outcome::Exhausted
+    );
+}
+
 #[test]
 fn a_flushed_zone_is_free_at_once() {
     let allocator = allocator();
     let table = Table::default();
     let nat = snat(range(1, Some((1000, 1999))));
-    for client in 0..1000 {
-        let original = Tuple {
-            src: CLIENT + client,
-            ..tcp(5000)
-        };
-        let binding = chosen(&allocator, &original, &nat, &table);
-        table.insert(&allocator, &binding);
-    }
-    let late = Tuple {
-        src: CLIENT + 5000,
-        ..tcp(5000)
-    };
+    full(&allocator, &table, &nat);
     assert_eq!(
-        allocator.choose(&request(&late, &nat), &table),
+        allocator.choose(&request(&LATE, &nat), &table),
         Outcome::Exhausted
     );
     table.taken.borrow_mut().clear();
     let flushed = Request {
         epoch: 1,
-        ..request(&late, &nat)
+        ..request(&LATE, &nat)
     };
     assert!(matches!(
         allocator.choose(&flushed, &table),
@@ -760,16 +828,7 @@ fn a_pool_is_given_up_when_its_range_empties() {
     let allocator = allocator();
     let table = Table::default();
     let nat = snat(range(1, Some((1000, 1999))));
-    let mut live = Vec::new();
-    for client in 0..1000 {
-        let original = Tuple {
-            src: CLIENT + client,
-            ..tcp(5000)
-        };
-        let binding = chosen(&allocator, &original, &nat, &table);
-        table.insert(&allocator, &binding);
-        live.push(binding);
-    }
+    let live = full(&allocator, &table, &nat);
     assert_eq!(allocator.dense().0, 1);
     for binding in &live {
         table.remove(&allocator, binding);
@@ -827,7 +886,7 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        8 => (0_u8..8, 0_u8..2, 590_u16..620).prop_map(|(client, server, sport)| Op::Open { client, server, sport }),
+        8 => (0_u8..40, 0_u8..2, 590_u16..620).prop_map(|(client, server, sport)| Op::Open { client, server, sport }),
         2 => any::<u16>().prop_map(Op::Close),
         1 => any::<u16>().prop_map(Op::Vanish),
     ]
@@ -876,7 +935,8 @@ proptest! {
     #[test]
     fn a_choice_is_in_range_and_free_whenever_one_is(
         rule in rule(),
-        ops in prop::collection::vec(op(), 1..400),
+        ops in prop::collection::vec(op(), 1..900),
+        vanishing in any::<bool>(),
     ) {
         let allocator = Allocator::new(Secret::new(SECRET), 1 << 16);
         let table = Table::default();
@@ -926,7 +986,7 @@ proptest! {
                     let binding = live.swap_remove(usize::from(pick) % live.len());
                     table.remove(&allocator, &binding);
                 }
-                Op::Vanish(pick) if !live.is_empty() => {
+                Op::Vanish(pick) if vanishing && !live.is_empty() => {
                     // Flushed or expired: gone from the table, and nobody said so.
                     let binding = live.swap_remove(usize::from(pick) % live.len());
                     table.taken.borrow_mut().remove(&binding.reply);
