@@ -103,12 +103,12 @@ impl Pools {
         )
     }
 
-    /// The table may say something else about `tuple` than before.
+    /// The table may say something else about these tuples than before.
     #[inline]
-    pub(crate) fn changed(&self, tuple: &Tuple, table: &impl Occupancy) {
+    pub(crate) fn changed(&self, tuples: [&Tuple; 2], table: &impl Occupancy) {
         fence(Ordering::SeqCst); // pairs with the fence in `with`
         if self.count.load(Ordering::Relaxed) != 0 {
-            self.tell(tuple, table);
+            tuples.into_iter().for_each(|tuple| self.tell(tuple, table));
         }
     }
 

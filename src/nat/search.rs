@@ -14,15 +14,19 @@
 //!
 //! * The first [`SPARSE`] candidates are asked of the table, in order, in batches that overlap their
 //!   cache misses. While a range is not nearly full this is all, and needs no memory.
-//! * A walk that needed more than [`CROWDED`] questions plants a *pool*, a bitmap of the range, and
-//!   every walk through it adds a slice. Once the pool is complete a walk costs two or three
-//!   cache misses however full the range is, and "full" is known at once.
+//! * A walk that passed more than [`CROWDED`] taken candidates plants a *pool*, a bitmap of the range,
+//!   and each such walk adds a slice to it. Once the pool is complete a walk asks two questions
+//!   however full the range is, and "full" is known at once.
 //! * A walk that outruns its pool, because the range filled up before anybody watched, goes on
 //!   learning slices up to [`PROBES`] questions in all. If that does not decide, the outcome is
 //!   [`Outcome::Unsettled`], which is not exhaustion: the next walk continues where this one
 //!   stopped, so a range of 64,512 ports is decided after 16 of them at the latest.
 //! * Where no pool can be had (memory bound, or more than 4 million candidates) the walk goes on at
 //!   random places up to the same number of questions.
+//!
+//! Measured with 64,512 ports and a table that answers for nothing (`benches/nat.rs`): about 45 ns at
+//! 10 % full, 100 at 50 %, 150 at 90 and 99 %, 440 for "exhausted". The longest stall, 4,096 questions,
+//! takes 20 us there.
 //!
 //! Two threads may choose the same tuple: the table's insertion decides, and the loser searches
 //! again.
@@ -39,9 +43,9 @@ use crate::tuple::hash::Secret;
 
 /// Questions that a walk asks without a pool.
 const SPARSE: u64 = 128;
-/// Questions after which a range counts as crowded.
-const CROWDED: u32 = 32;
-/// Candidates that each walk through an incomplete pool adds to it.
+/// Taken candidates in a row after which a range counts as crowded.
+const CROWDED: u64 = 32;
+/// Candidates that a crowded walk adds to an incomplete pool.
 const SLICE: u32 = 256;
 /// Candidates of one question to the table.
 const BATCH: u64 = 32;
@@ -130,8 +134,7 @@ impl Allocator {
     /// tuple, with nothing locked. One load and a fence while no range is dense.
     #[inline]
     pub fn changed(&self, original: &Tuple, reply: &Tuple, table: &impl Occupancy) {
-        self.pools.changed(original, table);
-        self.pools.changed(reply, table);
+        self.pools.changed([original, reply], table);
     }
 
     /// Finds a free reply tuple for a new connection.
@@ -261,9 +264,8 @@ impl<T: Occupancy> Walk<'_, T> {
                 return walked;
             }
         }
-        let asked = self.asked;
-        if let Some(tuple) = self.sparse(space, segments) {
-            if !small && self.asked - asked > CROWDED {
+        if let Some((tuple, passed)) = self.sparse(space, segments) {
+            if !small && passed > CROWDED {
                 let pools = self.pools;
                 // A pool that cannot be had now is planted by a later walk.
                 let _ = pools.with(space, self.epoch, |pool| self.learn(pool, SLICE));
@@ -277,8 +279,9 @@ impl<T: Occupancy> Walk<'_, T> {
         }
     }
 
-    /// The first candidates, asked of the table in order.
-    fn sparse(&mut self, space: &Space, segments: &[Range<u64>]) -> Option<Tuple> {
+    /// The first candidates, asked of the table in order: the first free one, and how many stood
+    /// before it.
+    fn sparse(&mut self, space: &Space, segments: &[Range<u64>]) -> Option<(Tuple, u64)> {
         let mut left = SPARSE;
         let mut size = 4;
         for segment in segments {
@@ -287,11 +290,11 @@ impl<T: Occupancy> Walk<'_, T> {
                 let end = (at + size.min(left)).min(segment.end);
                 let taken = self.ask(space, at..end);
                 if let Some(found) = (at..end).find(|i| taken >> (i - at) & 1 == 0) {
-                    return Some(space.at(found));
+                    return Some((space.at(found), SPARSE - left + found - at));
                 }
                 left -= end - at;
                 at = end;
-                size = BATCH;
+                size = (size * 2).min(BATCH);
             }
         }
         None

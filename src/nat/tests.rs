@@ -999,6 +999,83 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, rng_seed: RngSeed::Fixed(13), ..ProptestConfig::default() })]
+
+    /// A range that runs full and empties again and again: exhaustion is said exactly when as many
+    /// connections live as there are ports, whether a bitmap answers or the table.
+    #[test]
+    fn bitmap_and_table_never_disagree(
+        phases in prop::collection::vec((1_usize..400, 0_usize..400, any::<u64>()), 1..12),
+    ) {
+        let allocator = allocator();
+        let table = Table::default();
+        let nat = Nat { selection: NatSelection::Random, ..snat(range(1, Some((1000, 1299)))) };
+        let mut live: Vec<Binding> = Vec::new();
+        let mut client = 0;
+        let mut was_dense = false;
+        for (opens, closes, mut random) in phases {
+            for _ in 0..opens {
+                client += 1;
+                random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                let original = Tuple { src: CLIENT + client, ..tcp(5) };
+                let request = Request { random: random >> 32, ..request(&original, &nat) };
+                match allocator.choose(&request, &table) {
+                    Outcome::Chosen(binding) => {
+                        table.insert(&allocator, &binding);
+                        live.push(binding);
+                    }
+                    outcome => {
+                        prop_assert_eq!(outcome, Outcome::Exhausted);
+                        prop_assert_eq!(live.len(), 300);
+                        prop_assert_eq!(allocator.dense().0, 1);
+                        was_dense = true;
+                    }
+                }
+            }
+            for _ in 0..closes.min(live.len()) {
+                random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                let binding = live.swap_remove((random >> 32) as usize % live.len());
+                table.remove(&allocator, &binding);
+            }
+            if live.len() < 149 && was_dense {
+                prop_assert_eq!(allocator.dense(), (0, 0));
+                was_dense = false;
+            }
+        }
+    }
+
+    /// What one direction's packets become is what the other direction's must be to get back.
+    #[test]
+    fn translating_there_and_back_gives_the_tuple(
+        client in 1_u32.., sport in 1_u16.., rule in rule(),
+    ) {
+        let original = Tuple { src: u128::from(client), ..tcp(sport) };
+        if let Outcome::Chosen(binding) =
+            allocator().choose(&request(&original, &rule), &Table::default())
+        {
+            for direction in [Direction::Original, Direction::Reply] {
+                let answer = binding.after(direction).reversed();
+                prop_assert_eq!(answer, binding.before(direction.opposite()));
+                prop_assert_eq!(
+                    binding.after(direction.opposite()),
+                    binding.before(direction).reversed()
+                );
+                // Naming only the translated addresses loses nothing.
+                for place in [Place::Itself, Place::Quoted] {
+                    let rewrite = Rewrite::of(&binding, direction, place);
+                    let before = match place {
+                        Place::Quoted => binding.before(direction).reversed(),
+                        _ => binding.before(direction),
+                    };
+                    prop_assert_eq!(rewrite.src.unwrap_or(before.src), rewrite.tuple.src);
+                    prop_assert_eq!(rewrite.dst.unwrap_or(before.dst), rewrite.tuple.dst);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn threads_that_want_the_same_tuples_never_share_one() {
     use std::sync::Mutex;
