@@ -3,7 +3,8 @@
 //! As Open vSwitch does it: only the first 128 bytes of a packet are read, the command stands at
 //! its beginning, letters count in any case. Over IPv4 all four are known; over IPv6 EPRT and 229,
 //! the latter also by its text alone. The announced address must be the speaker's own or the one it
-//! is translated to.
+//! is translated to. A client may not have the server connect to one of its privileged ports (RFC 2577,
+//! section 3).
 //!
 //! A number at the very end of what was read is not taken: the next segment may continue it. A
 //! message that is cut there, like a malformed one, is refused, so that nothing is opened or
@@ -14,7 +15,7 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::{Edit, Findings, Message, Parsed, address_text, text};
+use super::{Edit, FIRST_FREE_PORT, Findings, Message, Parsed, address_text, text};
 use crate::packet::Family;
 use crate::tuple::Direction;
 
@@ -47,8 +48,12 @@ pub(super) fn parse(message: &Message<'_>) -> Parsed {
         }
         _ => return Parsed::Nothing,
     };
+    let lowest = match message.direction {
+        Direction::Original => FIRST_FREE_PORT,
+        Direction::Reply => 1,
+    };
     match found {
-        Some((announced, port)) if port != 0 => announce(message, announced, port),
+        Some((announced, port)) if port >= lowest => announce(message, announced, port),
         _ => Parsed::Refused,
     }
 }

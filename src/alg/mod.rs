@@ -5,15 +5,15 @@
 //! follow the translation. It is a pure function of the message and the connection's two tuples:
 //! it sees no table, keeps no state and changes no packet. What is done with its findings is the
 //! same for all: expectations go to [`expect`], edits are spliced into the payload ([`edit`]), and
-//! for TCP the change of length is remembered ([`skew`]).
+//! for TCP the change of length is remembered ([`skew`], [`control`]).
 //!
 //! A new helper is a file with one function `parse(&Message) -> Parsed`, a number in [`Helper`] and a
 //! line in each `match` of this file.
 //!
 //! What no helper may do, because it opened holes elsewhere: accept an announced address that is not
 //! the speaker's own or its translated one; announce for another protocol or zone than its
-//! parent's; expect from a peer that is not the parent's; guess at an incomplete number; or edit text
-//! that it has not parsed.
+//! parent's; expect from a peer that is not the parent's; open a privileged port to that peer; guess at
+//! an incomplete number; or edit text that it has not parsed.
 
 use std::fmt;
 
@@ -23,6 +23,7 @@ use crate::nat::{Nat, NatRange};
 use crate::packet::{Family, proto};
 use crate::tuple::{Direction, Tuple};
 
+pub mod control;
 pub mod edit;
 pub mod expect;
 mod ftp;
@@ -38,6 +39,9 @@ pub use edit::Edit;
 
 /// Expectations that one message can announce.
 pub const MAX_EXPECTED: usize = 8;
+
+/// The first port that is not privileged.
+const FIRST_FREE_PORT: u16 = 1024;
 
 /// Places in one message that can be edited.
 pub const MAX_EDITS: usize = 16;

@@ -23,7 +23,8 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::{
-    Edit, Expected, Findings, MAX_EDITS, MAX_EXPECTED, Message, Parsed, address_text, text,
+    Edit, Expected, FIRST_FREE_PORT, Findings, MAX_EDITS, MAX_EXPECTED, Message, Parsed,
+    address_text, text,
 };
 use crate::packet::Family;
 
@@ -297,7 +298,7 @@ fn description(
     {
         for port in [stream.port, stream.rtcp] {
             let expected: Expected = message.towards_speaker(port);
-            if port != 0 && !findings.expected.contains(&expected) {
+            if port >= FIRST_FREE_PORT && !findings.expected.contains(&expected) {
                 findings.expected.push(expected);
             }
         }

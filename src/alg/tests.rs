@@ -299,6 +299,29 @@ fn ftp_refuses_malformed_numbers() {
     }
 }
 
+/// NAT slipstreaming, FTP bounce: a message may not open what the host never meant to offer.
+#[test]
+fn ftp_refuses_a_clients_privileged_port() {
+    for port in ["0,22", "3,255"] {
+        let text = format!("PORT 10,1,1,1,{port}\r\n");
+        assert_eq!(ftp(&text, Direction::Original), Parsed::Refused, "{port}");
+    }
+    assert_eq!(
+        ftp("EPRT |1|10.1.1.1|1023|\r\n", Direction::Original),
+        Parsed::Refused
+    );
+    assert!(matches!(
+        ftp("PORT 10,1,1,1,4,0\r\n", Direction::Original),
+        Parsed::Found(_)
+    ));
+}
+
+#[test]
+fn sip_opens_no_privileged_port() {
+    let sdp = "c=IN IP4 10.1.1.1\r\nm=audio 445 RTP/AVP 0\r\na=rtcp:22\r\n";
+    assert_eq!(sip(&invite(sdp)), Parsed::Nothing);
+}
+
 #[test]
 fn ftp_leaves_other_text_alone() {
     for (text, direction) in [

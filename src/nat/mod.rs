@@ -23,7 +23,9 @@
 //!
 //! This room may know tuples, packets and the policy of a rule. It knows no connection records.
 
-use crate::tuple::{Direction, Tuple};
+use crate::error::Error;
+use crate::packet::Family;
+use crate::tuple::{Direction, QueryKind, Tuple};
 
 mod apply;
 mod dense;
@@ -61,6 +63,30 @@ pub struct NatRange {
 }
 
 impl NatRange {
+    /// Checks the range for use with packets of `family`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] names what is out of range: an end below its beginning, port zero, an
+    /// address that is not one of the family.
+    pub fn check(&self, family: Family) -> Result<(), Error> {
+        if self.max_address < self.min_address {
+            return Err(Error::invalid(
+                "nat: the last address is below the first one",
+            ));
+        }
+        if family == Family::V4 && self.max_address > u128::from(u32::MAX) {
+            return Err(Error::invalid("nat: not an IPv4 address"));
+        }
+        match self.ports {
+            Some((0, _)) => Err(Error::invalid("nat: port 0")),
+            Some((min, max)) if max < min => {
+                Err(Error::invalid("nat: the last port is below the first one"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The range of one address, whose port stays unless it is taken.
     #[must_use]
     pub const fn address(address: u128) -> NatRange {
@@ -168,7 +194,7 @@ pub fn reply_tuple(original: &Tuple, choice: &Choice) -> Tuple {
         reply.dst = address;
         reply.dport = port;
     }
-    if original.query != crate::tuple::QueryKind::None {
+    if original.query != QueryKind::None {
         reply.sport = reply.dport;
     }
     reply

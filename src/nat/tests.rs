@@ -7,8 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::*;
-use crate::packet::{Family, proto};
-use crate::tuple::QueryKind;
+use crate::packet::proto;
 use crate::tuple::hash::Secret;
 
 /// A table that is a set, and remembers what it was asked.
@@ -728,6 +727,59 @@ fn a_connection_is_never_translated_into_its_own_name() {
     };
     let outcome = allocator().choose(&request(&tcp(5), &nat), &Table::default());
     assert_eq!(outcome, Outcome::Exhausted);
+}
+
+#[test]
+fn a_range_is_checked_and_the_fault_named() {
+    let good = range(2, Some((1, 2)));
+    assert_eq!(good.check(Family::V4), Ok(()));
+    let zero = NatRange {
+        min_address: 0,
+        max_address: 0,
+        ports: None,
+    };
+    assert_eq!(zero.check(Family::V6), Ok(()));
+    for (bad, text) in [
+        (
+            NatRange {
+                max_address: 1,
+                ..good
+            },
+            "last address",
+        ),
+        (
+            NatRange {
+                ports: Some((0, 5)),
+                ..good
+            },
+            "port 0",
+        ),
+        (
+            NatRange {
+                ports: Some((6, 5)),
+                ..good
+            },
+            "last port",
+        ),
+        (
+            NatRange {
+                max_address: 1 << 32,
+                ..good
+            },
+            "IPv4",
+        ),
+    ] {
+        let error = bad.check(Family::V4).expect_err("out of range");
+        assert!(error.to_string().contains(text), "{error}");
+    }
+    assert_eq!(
+        NatRange {
+            max_address: 1 << 64,
+            ..good
+        }
+        .check(Family::V6),
+        Ok(())
+    );
 }
 
 #[test]
