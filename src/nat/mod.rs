@@ -37,7 +37,7 @@ mod search;
 mod tests;
 
 pub use apply::{Place, Rewrite};
-pub use search::{Allocator, Occupancy, Outcome, PROBES, Request};
+pub use search::{Allocator, DEFAULT_BITMAP_BYTES, Occupancy, Outcome, PROBES, Request};
 
 /// The primitives of this room.
 pub(crate) mod sync {

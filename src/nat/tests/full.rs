@@ -269,3 +269,63 @@ fn threads_that_want_the_same_tuples_never_share_one() {
     let distinct: HashSet<Tuple> = stored.lock().expect("no panic").iter().copied().collect();
     assert_eq!(distinct.len(), 400);
 }
+
+#[test]
+fn no_port_is_lost_while_threads_open_and_close() {
+    use std::sync::Mutex;
+
+    let allocator = allocator();
+    let taken = Mutex::new(HashSet::<Tuple>::new());
+    let occupied = |tuple: &Tuple| taken.lock().expect("no panic").contains(tuple);
+    let nat = snat(range(1, Some((1000, 1299))));
+    let refused = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..2_u128 {
+            let (allocator, taken, nat, refused) = (&allocator, &taken, &nat, &refused);
+            scope.spawn(move || {
+                let mut live: Vec<Binding> = Vec::new();
+                for client in 0..4000 {
+                    let original = Tuple {
+                        src: CLIENT + client + thread * 10_000,
+                        ..tcp(5)
+                    };
+                    match allocator.choose(&request(&original, nat), &occupied) {
+                        Outcome::Chosen(binding) => {
+                            if taken.lock().expect("no panic").insert(binding.reply) {
+                                allocator.changed(&binding.original, &binding.reply, &occupied);
+                                live.push(binding);
+                            }
+                        }
+                        _ => {
+                            refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                            for binding in live.drain(..) {
+                                taken.lock().expect("no panic").remove(&binding.reply);
+                                allocator.changed(&binding.original, &binding.reply, &occupied);
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    assert!(refused.into_inner() > 0, "the range ran full");
+    // Every bit says what the table says: the rest fits exactly.
+    let free = 300 - taken.lock().expect("no panic").len();
+    for client in 0..=free as u128 {
+        let original = Tuple {
+            src: CLIENT + client + 50_000,
+            ..tcp(5)
+        };
+        match allocator.choose(&request(&original, &nat), &occupied) {
+            Outcome::Chosen(binding) => {
+                assert!(
+                    client < free as u128 && taken.lock().expect("no panic").insert(binding.reply)
+                );
+                allocator.changed(&binding.original, &binding.reply, &occupied);
+            }
+            outcome => {
+                assert_eq!((outcome, client), (Outcome::Exhausted, free as u128));
+            }
+        }
+    }
+}
