@@ -4,3 +4,4 @@ pub(crate) mod packets;
 
 mod engine;
 mod header;
+mod layers;
