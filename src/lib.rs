@@ -47,6 +47,8 @@ pub mod ffi;
 #[forbid(unsafe_code)]
 pub mod nat;
 #[forbid(unsafe_code)]
+pub mod offload;
+#[forbid(unsafe_code)]
 pub mod packet;
 #[forbid(unsafe_code)]
 pub mod policy;

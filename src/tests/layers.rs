@@ -86,17 +86,21 @@ fn without_comment(line: &str) -> &str {
 /// The code without comments and without modules of tests.
 fn code_of(text: &str) -> String {
     let mut code = String::new();
-    let mut rest = text;
-    while let Some((shipped, tests)) = rest.split_once("#[cfg(test)]\nmod tests {") {
-        code.push_str(shipped);
+    let mut in_tests = false;
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let for_tests = line.starts_with("#[cfg(test)]") || line.starts_with("#[cfg(all(test");
+        if for_tests && lines.peek().is_some_and(|next| *next == "mod tests {") {
+            in_tests = true;
+        }
+        if !in_tests {
+            code.push_str(without_comment(line));
+            code.push('\n');
+        }
         // A module at the left edge ends with the first brace at the left edge.
-        rest = tests.split_once("\n}\n").map_or("", |(_, after)| after);
+        in_tests &= line != "}";
     }
-    code.push_str(rest);
-    code.lines()
-        .map(without_comment)
-        .collect::<Vec<_>>()
-        .join("\n")
+    code
 }
 
 /// Every file that ships. The command is a crate of its own and obeys as a user of this one.
@@ -317,7 +321,7 @@ fn the_checks_themselves_see_what_they_look_for() {
     assert_eq!(climbs("use super::a;"), 1);
     assert_eq!(climbs("use super::a; use super::super::b;"), 2);
     let mixed = "a // crate::b\n#[cfg(test)]\nmod tests {\n    c\n}\nd\n";
-    assert_eq!(code_of(mixed), "a \nd");
+    assert_eq!(code_of(mixed), "a \nd\n");
     let bare = entries("pub extern \"C\" fn f(x: u8) -> u8 {\n    x }");
     assert_eq!(bare[0].0, "f");
     assert!(bare[0].1.starts_with('x'));

@@ -5,3 +5,4 @@ pub(crate) mod packets;
 mod engine;
 mod header;
 mod layers;
+mod layout;
