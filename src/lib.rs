@@ -34,6 +34,8 @@
 //! | 0 | `sync`, `clock`, `error`, `reason` |
 
 #[forbid(unsafe_code)]
+pub mod alg;
+#[forbid(unsafe_code)]
 pub mod clock;
 #[forbid(unsafe_code)]
 pub mod engine;
@@ -42,6 +44,10 @@ pub mod error;
 #[cfg(not(loom))]
 #[expect(unsafe_code, reason = "pointers from C")]
 pub mod ffi;
+#[forbid(unsafe_code)]
+pub mod nat;
+#[forbid(unsafe_code)]
+pub mod offload;
 #[forbid(unsafe_code)]
 pub mod packet;
 #[forbid(unsafe_code)]

@@ -56,10 +56,6 @@ impl Slot {
 }
 
 /// What stage 1 made of a packet.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives on the stack, 32 at a time; a box would allocate"
-)]
 enum Prepared {
     /// To be looked up.
     Look(Slot),

@@ -35,7 +35,13 @@ pub(super) const PLACE_BITS: u32 = if cfg!(loom) {
 /// Records of a chunk.
 pub(super) const CHUNK: usize = 1 << PLACE_BITS;
 /// Chunks that a table may have; with all places, one bit of a record number stays free.
-const MOST_CHUNKS: usize = if cfg!(loom) { 4 } else { 1 << 15 };
+const MOST_CHUNKS: usize = if cfg!(loom) {
+    4
+} else if cfg!(miri) {
+    64
+} else {
+    1 << 15
+};
 /// Records that move between a magazine and the depot at a time.
 const LOT: usize = if cfg!(any(loom, miri)) { 2 } else { 64 };
 

@@ -15,7 +15,6 @@ Examples:
   ctoffload replay --events --no-list web.pcapng.gz   their lives, as conntrack -E prints them
   ctoffload replay --verdicts --filter 'state inv' f  invalid packets, and why they are
   ctoffload replay -o ovs -m -s --zone 5 f.pcap       as ovs-appctl dpctl/dump-conntrack -m -s
-  ctoffload replay --helper ftp --commit 'tcp dst port 21' ftp.pcap
   tcpdump -w - | ctoffload replay --summary -         what went over the wire until ^C
 
 Expressions know the words of tcpdump: ip, ip6, tcp, udp, icmp, icmp6, sctp, gre, proto N,

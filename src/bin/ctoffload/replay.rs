@@ -126,6 +126,13 @@ impl Replay {
     /// # Errors
     /// Those of [`Engine::new`].
     pub fn new(plan: Plan) -> Result<Replay, Error> {
+        for &(helper, _) in &plan.helpers {
+            Action {
+                helper: Some(helper),
+                ..Action::default()
+            }
+            .check()?;
+        }
         let engine = Engine::new(&plan.config)?;
         let mut switches = engine.switches();
         switches.verify_checksums = plan.verify_checksums;

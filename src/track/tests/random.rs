@@ -218,3 +218,54 @@ proptest! {
         let _step = advance(&mut state, &packet, &bytes, direction(tags[1] & 1 != 0), &KERNEL);
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20_000, ..config() })]
+
+    /// The straight way of an established connection gives what all rules give.
+    #[test]
+    fn the_straight_way_and_the_rules_agree(
+        numbers in [number(), number(), number(), number()],
+        windows in any::<[u16; 2]>(),
+        scales in [0..0x40_u8, 0..0x40_u8],
+        near in any::<bool>(),
+        mut segment in any_segment(),
+        reply: bool,
+    ) {
+        let [low, mut room, other_low, mut other_room] = numbers;
+        if near {
+            room %= 100;
+            other_room %= 100;
+            segment.window %= 4;
+            segment.payload %= 3;
+        }
+        let side = |low: u32, room: u32| u64::from(low) | u64::from(low.wrapping_add(room)) << 32;
+        let rest = |window: u16, scale: u8| {
+            u64::from(window) | u64::from(scale) << 16 | 4 << 24
+        };
+        let words = [
+            side(low, room),
+            side(other_low, other_room),
+            rest(windows[0], scales[0]) | rest(windows[1], scales[1]) << 32,
+        ];
+        if near {
+            segment.flags = tcp_flags::ACK | segment.flags & tcp_flags::PSH;
+            let (mine, theirs) = if reply { (other_low, low) } else { (low, other_low) };
+            segment.seq = mine.wrapping_add(segment.seq % 100).wrapping_sub(50);
+            segment.ack = theirs.wrapping_add(segment.ack % 100).wrapping_sub(50);
+        }
+        let options = Options {
+            machine: Machine::Ovs,
+            sequence_check: true,
+            loose: true,
+            strict_reset: false,
+            liberal: false,
+            now: Time::from_millis(0),
+        };
+        let (mut straight, mut by_rules) = (words, words);
+        let one = tcp::advance(&mut straight, &segment, direction(reply), &options);
+        let other = tcp::advance_by_rules(&mut by_rules, &segment, direction(reply), &options);
+        prop_assert_eq!(one, other);
+        prop_assert_eq!(straight, by_rules);
+    }
+}

@@ -1,5 +1,5 @@
-//! Lines that were printed by the programs themselves (conntrack 1.4, Linux 6.18, Open vSwitch
-//! 3.1), compared byte for byte.
+//! Lines compared byte for byte with those of conntrack 1.4, Linux 6.18 and Open vSwitch 3.1 where
+//! such a line was at hand, and otherwise with what their documentation and sources say.
 
 use super::events::{self, Event, Kind};
 use super::*;

@@ -1,0 +1,187 @@
+//! What choosing a port costs, by how full the range is.
+//!
+//! The range is one address with the 64,512 ports from 1024. The table behind it is a plain array,
+//! so the figures are those of the search alone; each question to a real table adds what a miss or
+//! hit costs there. `questions` prints how many are asked.
+//!
+//! Run: `cargo bench --bench nat`.
+
+use std::cell::Cell;
+
+use ctoffload::nat::{Allocator, Nat, NatRange, NatSelection, Occupancy, Outcome, Request};
+use ctoffload::packet::{Family, proto};
+use ctoffload::tuple::hash::Secret;
+use ctoffload::tuple::{QueryKind, Tuple};
+use divan::Bencher;
+use divan::counter::ItemsCount;
+
+const PUBLIC: u128 = 0xc000_0200;
+const FIRST: u16 = 1024;
+const PORTS: usize = 64_512;
+const FILLS: [u32; 5] = [10, 50, 90, 99, 100];
+
+fn main() {
+    for fill in FILLS {
+        let (mut range, mut total, mut most) = (Range::new(fill, 1 << 20), 0, 0);
+        range.settle();
+        for _ in 0..10_000 {
+            range.truth.asked.set(0);
+            let _ = range.choose();
+            total += range.truth.asked.get();
+            most = most.max(range.truth.asked.get());
+        }
+        println!(
+            "{fill:3} % full: {:.1} questions, at most {most}",
+            f64::from(total) / 10_000.0
+        );
+    }
+    divan::main();
+}
+
+/// Which ports are taken.
+struct Truth {
+    taken: Vec<bool>,
+    asked: Cell<u32>,
+}
+
+impl Occupancy for Truth {
+    fn occupied(&self, tuple: &Tuple) -> bool {
+        self.asked.set(self.asked.get() + 1);
+        self.taken[usize::from(tuple.dport - FIRST)]
+    }
+}
+
+/// A range of which so many per cent are taken, at random places.
+struct Range {
+    allocator: Allocator,
+    truth: Truth,
+    random: u64,
+}
+
+impl Range {
+    fn new(fill: u32, max_bytes: usize) -> Range {
+        let truth = Truth {
+            taken: vec![false; PORTS],
+            asked: Cell::new(0),
+        };
+        let allocator = Allocator::new(Secret::new([7; 8]), max_bytes);
+        let mut range = Range {
+            allocator,
+            truth,
+            random: 88_172_645_463_325_252,
+        };
+        let mut left = PORTS * fill as usize / 100;
+        while left > 0 {
+            let port = range.next_random() as usize % PORTS;
+            let free = (port..PORTS)
+                .chain(0..port)
+                .find(|p| !range.truth.taken[*p]);
+            range.truth.taken[free.expect("fewer are taken than there are")] = true;
+            left -= 1;
+        }
+        range
+    }
+
+    /// Searches until the range is known as well as traffic makes it known.
+    fn settle(&mut self) {
+        for _ in 0..2_000 {
+            let _ = self.choose();
+        }
+    }
+
+    fn next_random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+
+    fn choose(&mut self) -> Outcome {
+        let random = self.next_random();
+        let original = original((random >> 32) as u32);
+        let nat = Nat {
+            source: Some(NatRange {
+                ports: Some((FIRST, u16::MAX)),
+                ..NatRange::address(PUBLIC)
+            }),
+            selection: NatSelection::Hash,
+            ..Nat::default()
+        };
+        let request = Request {
+            original: &original,
+            nat: &nat,
+            epoch: 0,
+            random,
+        };
+        self.allocator.choose(&request, &self.truth)
+    }
+}
+
+fn original(client: u32) -> Tuple {
+    Tuple {
+        src: u128::from(client),
+        dst: 0x0b00_0001,
+        sport: 5000,
+        dport: 443,
+        zone: 1,
+        proto: proto::TCP,
+        family: Family::V4,
+        query: QueryKind::None,
+        question: true,
+    }
+}
+
+/// One search in a range that has been at this fill for a while.
+#[divan::bench(args = FILLS)]
+fn choose(bencher: Bencher, fill: u32) {
+    let mut range = Range::new(fill, 1 << 20);
+    range.settle();
+    bencher
+        .counter(ItemsCount::new(1_usize))
+        .bench_local(|| range.choose());
+}
+
+/// The same without memory for a bitmap: the worst case is `PROBES` questions.
+#[divan::bench(args = FILLS)]
+fn choose_without_bitmap(bencher: Bencher, fill: u32) {
+    let mut range = Range::new(fill, 0);
+    bencher.bench_local(|| range.choose());
+}
+
+/// The first search in a range that filled up before anybody watched: the longest stall.
+#[divan::bench]
+fn first_search_in_a_full_range(bencher: Bencher) {
+    bencher
+        .with_inputs(|| Range::new(100, 1 << 20))
+        .bench_local_refs(Range::choose);
+}
+
+/// What a connection that comes or goes pays while no range is dense.
+#[divan::bench]
+fn changed_while_nothing_is_dense(bencher: Bencher) {
+    let range = Range::new(10, 1 << 20);
+    let tuple = original(1);
+    bencher.bench_local(|| {
+        range
+            .allocator
+            .changed(&tuple, &tuple.reversed(), &range.truth)
+    });
+}
+
+/// What it pays when the range it belongs to is dense.
+#[divan::bench]
+fn changed_in_a_dense_range(bencher: Bencher) {
+    let mut range = Range::new(99, 1 << 20);
+    range.settle();
+    let tuple = original(1);
+    let reply = Tuple {
+        dst: PUBLIC,
+        dport: 2000,
+        ..tuple.reversed()
+    };
+    bencher.bench_local(|| {
+        range
+            .allocator
+            .changed(&reply.reversed(), &reply, &range.truth)
+    });
+}
