@@ -765,8 +765,8 @@ int conntrack_get(struct conntrack *ct,
  *
  * Every packet receives its verdict in its second line. The result is that of calling the function
  * for one packet after the other. A packet that is malformed is a packet like any other: it becomes
- * CT_STATE_INVALID. After an internal error packets are left untracked and ENOTRECOVERABLE is
- * returned.
+ * CT_STATE_INVALID. After an internal error every packet is left untracked (as by conntrack_clear())
+ * and ENOTRECOVERABLE is returned.
  *
  * Returns 0; EINVAL for a NULL or misaligned argument, unknown flags, or values outside their
  * masks; E2BIG for an action of a later version. No packet was touched then.

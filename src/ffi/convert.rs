@@ -7,6 +7,7 @@
 use std::mem::MaybeUninit;
 
 use super::guard::{Failure, invalid};
+use super::types::ct_packet;
 
 /// A plain struct whose first member is its size, and for which zeros are valid.
 ///
@@ -73,6 +74,22 @@ pub(super) fn checked_size<T: Sized_>(pointer: *mut T) -> Result<usize, Failure>
         return Err(invalid("the size of a struct is wrong"));
     }
     Ok(size)
+}
+
+/// The packets of a batch; none for `n` 0, whatever the pointer.
+pub(super) fn batch<'a>(packets: *mut ct_packet, n: usize) -> Result<&'a mut [ct_packet], Failure> {
+    if n == 0 {
+        return Ok(&mut []);
+    }
+    if packets.is_null()
+        || !packets.is_aligned()
+        || n > isize::MAX as usize / size_of::<ct_packet>()
+    {
+        return Err(invalid("packets is NULL or misaligned"));
+    }
+    // SAFETY: the caller promises `n` packets that no other call uses, and the checks above make the
+    // slice well-formed; whoever asks here lets go of the slice before asking again.
+    Ok(unsafe { std::slice::from_raw_parts_mut(packets, n) })
 }
 
 /// The value behind a pointer.

@@ -2,10 +2,10 @@
 
 use std::ffi::c_int;
 
-use super::convert;
-use super::guard::{Failure, guard, invalid};
+use super::guard::{Failure, guard, guard_batch, invalid};
 use super::handle::{conntrack, instance, peek};
 use super::types::{CT_ACTION_COMMIT, CT_ACTION_FORCE, ct_action, ct_packet, ct_sweep};
+use super::{convert, packet};
 use crate::clock::Time;
 use crate::engine::Budget;
 use crate::engine::action::{Action, Masked};
@@ -44,8 +44,8 @@ fn action_from_c(action: &ct_action) -> Result<Action, Failure> {
 ///
 /// Every packet receives its verdict in its second line. The result is that of calling the function
 /// for one packet after the other. A packet that is malformed is a packet like any other: it becomes
-/// CT_STATE_INVALID. After an internal error packets are left untracked and ENOTRECOVERABLE is
-/// returned.
+/// CT_STATE_INVALID. After an internal error every packet is left untracked (as by conntrack_clear())
+/// and ENOTRECOVERABLE is returned.
 ///
 /// Returns 0; EINVAL for a NULL or misaligned argument, unknown flags, or values outside their
 /// masks; E2BIG for an action of a later version. No packet was touched then.
@@ -64,18 +64,9 @@ pub unsafe extern "C" fn conntrack_execute(
     action: *const ct_action,
     now_ms: i64,
 ) -> c_int {
-    guard(peek(ct), || {
+    guard_batch(peek(ct), packets, n, |packets| {
         let ct = instance(ct)?;
         let action = action_from_c(&convert::read(action)?)?;
-        if n == 0 {
-            return Ok(());
-        }
-        if packets.is_null() || !packets.is_aligned() || n > isize::MAX as usize / 128 {
-            return Err(invalid("packets is NULL or misaligned"));
-        }
-        // SAFETY: the caller promises `n` packets that no other call uses, and the checks above make
-        // the slice well-formed.
-        let packets = unsafe { std::slice::from_raw_parts_mut(packets, n) };
         let now = time(now_ms);
         ct.tell_time(now);
         ct.engine.execute(packets, &action, now);
@@ -96,17 +87,7 @@ pub unsafe extern "C" fn conntrack_clear(packet: *mut ct_packet) {
             return Ok(());
         }
         // SAFETY: the caller promises a packet that no other call uses.
-        let packet = unsafe { &mut *packet };
-        packet.connection = 0;
-        packet.ct_state = 0;
-        packet.ct_zone = 0;
-        packet.verdict = 0;
-        packet.reason = 0;
-        packet.ct_mark = 0;
-        packet.modified = 0;
-        packet.ct_label = [0; 16];
-        packet.length_delta = 0;
-        packet.connection_flags = 0;
+        packet::forget(unsafe { &mut *packet });
         Ok(())
     });
 }

@@ -1,10 +1,17 @@
 //! No panic crosses into C.
+//!
+//! Three guards, one for each kind of entry: [`guard`] for calls that answer with an errno,
+//! [`guard_batch`] for those that write verdicts into packets as they go, [`guard_text`] for those that
+//! answer with a text. A test checks that every entry begins with one.
 
-use std::ffi::c_int;
+use std::ffi::{c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::convert::batch;
 use super::handle::conntrack;
+use super::packet;
 use super::status::{errno, remember};
+use super::types::ct_packet;
 use crate::error::Error;
 use crate::sync::Ordering;
 
@@ -55,10 +62,38 @@ pub(super) fn guard(
     }
 }
 
+/// As [`guard`], for a call over packets. When the instance is out of order, before the call or because
+/// of it, no verdict of it is trusted: every packet is left untracked.
+pub(super) fn guard_batch(
+    instance: Option<&conntrack>,
+    packets: *mut ct_packet,
+    n: usize,
+    call: impl FnOnce(&mut [ct_packet]) -> Result<(), Failure>,
+) -> c_int {
+    let status = guard(instance, || call(batch(packets, n)?));
+    if status == libc::ENOTRECOVERABLE
+        && let Ok(packets) = batch(packets, n)
+    {
+        packets.iter_mut().for_each(packet::forget);
+    }
+    status
+}
+
+/// Runs a call that answers with a text, which is empty should the call panic.
+pub(super) fn guard_text(call: impl FnOnce() -> *const c_char) -> *const c_char {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or(c"".as_ptr())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::config::Config;
+    use crate::ffi::types::CT_STATE_TRACKED;
+
+    fn packet() -> ct_packet {
+        // SAFETY: numbers and pointers, for which zeros are valid.
+        unsafe { std::mem::zeroed() }
+    }
 
     #[test]
     fn a_panic_becomes_an_errno_and_poisons_the_instance() {
@@ -67,5 +102,59 @@ mod tests {
         assert_eq!(panics, libc::ENOTRECOVERABLE);
         assert_eq!(guard(Some(&instance), || Ok(())), libc::ENOTRECOVERABLE);
         assert_eq!(guard(None, || Ok(())), 0);
+    }
+    #[test]
+    fn a_panic_leaves_every_packet_of_its_batch_untracked() {
+        let instance = conntrack::new(&Config::default()).expect("memory");
+        let mut packets = [packet(), packet()];
+        packets[0].cookie = 7;
+        let (first, n) = (packets.as_mut_ptr(), packets.len());
+        let panics = guard_batch(Some(&instance), first, n, |packets| {
+            packets[0].ct_state = CT_STATE_TRACKED;
+            packets[0].connection = 9;
+            panic!("between two packets")
+        });
+        assert_eq!(panics, libc::ENOTRECOVERABLE);
+        assert_eq!((packets[0].ct_state, packets[0].connection), (0, 0));
+        assert_eq!(packets[0].cookie, 7);
+        // So are those of every later batch, whatever an earlier pass left in them.
+        packets[1].ct_state = CT_STATE_TRACKED;
+        let refused = guard_batch(Some(&instance), packets.as_mut_ptr(), n, |_| Ok(()));
+        assert_eq!((refused, packets[1].ct_state), (libc::ENOTRECOVERABLE, 0));
+    }
+
+    #[test]
+    fn a_refused_batch_is_not_touched() {
+        let mut packets = [packet()];
+        packets[0].ct_state = CT_STATE_TRACKED;
+        let refused = guard_batch(None, packets.as_mut_ptr(), 1, |_| Err(invalid("no")));
+        assert_eq!(
+            (refused, packets[0].ct_state),
+            (libc::EINVAL, CT_STATE_TRACKED)
+        );
+    }
+
+    #[test]
+    fn a_text_that_panics_is_empty() {
+        let text = guard_text(|| panic!("on purpose"));
+        assert_eq!(text, c"".as_ptr());
+    }
+
+    #[test]
+    fn an_error_of_an_ending_thread_is_still_a_number() {
+        struct Late;
+        impl Drop for Late {
+            fn drop(&mut self) {
+                assert_eq!(guard(None, || Err(invalid("late"))), libc::EINVAL);
+                assert!(!super::super::status::message().is_null());
+            }
+        }
+        thread_local!(static LATE: Late = const { Late });
+        let thread = crate::sync::thread::spawn(|| {
+            // First used, last destroyed: the message is gone when `Late` is dropped.
+            LATE.with(|_| ());
+            assert_eq!(guard(None, || Err(invalid("early"))), libc::EINVAL);
+        });
+        assert!(thread.join().is_ok());
     }
 }

@@ -153,6 +153,9 @@ pub unsafe extern "C" fn conntrack_create(
             if config.flags & !(CT_CONFIG_ACCOUNTING | CT_CONFIG_BACKGROUND_SWEEP) != 0 {
                 return Err(invalid("ct_config.flags has unknown bits"));
             }
+            if config.reserved != 0 {
+                return Err(invalid("ct_config.reserved is not 0"));
+            }
             settings.profile = match config.profile {
                 0 => Profile::Ovs,
                 1 => Profile::Kernel,

@@ -1,7 +1,7 @@
 //! The C boundary: pointers checked, panics stopped, errors numbered. Nothing is decided here.
 //!
 //! What every exported function obeys, and a test checks:
-//! * its body is one call of `guard`: a panic becomes ENOTRECOVERABLE and poisons the
+//! * its body begins with a guard (`guard.rs`): a panic becomes ENOTRECOVERABLE and poisons the
 //!   instance, whose packets then pass untracked;
 //! * NULL and nonsense are answered with EINVAL and a message; out parameters are untouched then;
 //! * a struct that may grow begins with its own size, see `convert`;

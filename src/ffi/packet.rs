@@ -23,6 +23,20 @@ const fn status(flags: u32, good: u32, bad: u32) -> Checksum {
     }
 }
 
+/// Makes a packet as if it had never been tracked.
+pub(super) fn forget(packet: &mut ct_packet) {
+    packet.connection = 0;
+    packet.ct_state = 0;
+    packet.ct_zone = 0;
+    packet.verdict = 0;
+    packet.reason = 0;
+    packet.ct_mark = 0;
+    packet.modified = 0;
+    packet.ct_label = [0; 16];
+    packet.length_delta = 0;
+    packet.connection_flags = 0;
+}
+
 impl Descriptor for ct_packet {
     #[inline]
     fn bytes(&self) -> &[u8] {

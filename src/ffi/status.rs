@@ -21,18 +21,20 @@ pub(super) const fn errno(error: &Error) -> c_int {
     }
 }
 
-/// Keeps the message for [`message`].
+/// Keeps the message for [`message`]. A thread that is ending, and calls from the destructors of its
+/// own data, has nowhere left to keep one.
 pub(super) fn remember(text: &str) {
     // A text with a NUL inside ends there.
     let text: Vec<u8> = text.bytes().take_while(|&byte| byte != 0).collect();
-    LAST.with(|last| *last.borrow_mut() = CString::new(text).ok());
+    let _ = LAST.try_with(|last| *last.borrow_mut() = CString::new(text).ok());
 }
 
-/// The message of the last error on this thread; empty before the first.
+/// The message of the last error on this thread; empty before the first, and while a thread ends.
 pub(super) fn message() -> *const c_char {
-    LAST.with(|last| {
+    LAST.try_with(|last| {
         last.borrow()
             .as_ref()
             .map_or(c"".as_ptr(), |text| text.as_ptr())
     })
+    .unwrap_or(c"".as_ptr())
 }

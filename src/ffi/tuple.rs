@@ -47,6 +47,9 @@ pub(super) fn to_c(tuple: &Tuple) -> ct_tuple {
 
 /// A tuple from C.
 pub(super) fn from_c(tuple: &ct_tuple) -> Result<Tuple, Failure> {
+    if tuple.reserved != [0; 2] {
+        return Err(invalid("ct_tuple.reserved is not 0"));
+    }
     let family = match tuple.ip_version {
         4 => Family::V4,
         6 => Family::V6,

@@ -2,6 +2,7 @@
 
 use std::ffi::c_char;
 
+use super::guard::guard_text;
 use super::status;
 use crate::reason::Reason;
 
@@ -10,7 +11,7 @@ use crate::reason::Reason;
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn ct_version() -> *const c_char {
-    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+    guard_text(|| concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast())
 }
 
 /// The message of the calling thread's last failed call; empty before the first. Never NULL; lives
@@ -19,7 +20,7 @@ pub extern "C" fn ct_version() -> *const c_char {
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn ct_last_error() -> *const c_char {
-    status::message()
+    guard_text(status::message)
 }
 
 /// What a reason means, in a sentence; "unknown" for a number that is none. Never NULL.
@@ -27,7 +28,9 @@ pub extern "C" fn ct_last_error() -> *const c_char {
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn ct_reason_text(reason: u8) -> *const c_char {
-    Reason::from_number(reason).map_or(c"unknown".as_ptr(), |reason| reason.c_text().as_ptr())
+    guard_text(|| {
+        Reason::from_number(reason).map_or(c"unknown".as_ptr(), |reason| reason.c_text().as_ptr())
+    })
 }
 
 /// The name of a reason, as in listings; "unknown" for a number that is none. Never NULL.
@@ -35,5 +38,7 @@ pub extern "C" fn ct_reason_text(reason: u8) -> *const c_char {
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn ct_reason_name(reason: u8) -> *const c_char {
-    Reason::from_number(reason).map_or(c"unknown".as_ptr(), |reason| reason.c_name().as_ptr())
+    guard_text(|| {
+        Reason::from_number(reason).map_or(c"unknown".as_ptr(), |reason| reason.c_name().as_ptr())
+    })
 }

@@ -7,3 +7,4 @@ mod allocations;
 mod engine;
 mod header;
 mod layers;
+mod layout;

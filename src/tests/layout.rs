@@ -1,0 +1,171 @@
+//! What C reads in the header is what Rust compiled: sizes, offsets and widths of every member, and the
+//! value of every constant.
+//!
+//! The header is generated from the sources, but its generator copies expressions and guesses types; here
+//! a C compiler is asked instead. The lists below cannot fall behind: the patterns name every member
+//! without `..`, and the constants are counted.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::mem::offset_of;
+use std::process::{Command, Stdio};
+
+use crate::ffi::types::*;
+
+fn width_of<S, M>(_: impl Fn(&S) -> &M) -> usize {
+    size_of::<M>()
+}
+
+macro_rules! layouts {
+    ($($name:ident { $($member:ident),* })*) => {
+        fn layouts() -> String {
+            let mut c = String::new();
+            $(
+                // Fails to compile when a member is missing from the list.
+                let _ = |$name { $($member: _),* }: $name| ();
+                let name = stringify!($name);
+                claim(&mut c, format!("sizeof(struct {name})"), size_of::<$name>() as u64);
+                $(
+                    let member = stringify!($member);
+                    let offset = offset_of!($name, $member) as u64;
+                    claim(&mut c, format!("offsetof(struct {name}, {member})"), offset);
+                    let width = width_of(|value: &$name| &value.$member) as u64;
+                    claim(&mut c, format!("sizeof(((struct {name} *)0)->{member})"), width);
+                )*
+            )*
+            c
+        }
+    };
+}
+
+macro_rules! constants {
+    ($($name:ident)*) => {
+        const CONSTANTS: &[(&str, u64)] = &[$((stringify!($name), $name as u64)),*];
+    };
+}
+
+layouts! {
+    ct_config { size, profile, max_connections, initial_connections, flags, sweep_interval_ms, reserved }
+    ct_packet {
+        data, length, total_length, flags, l3_offset, l4_offset, tailroom, in_port, cookie, orig_tuple,
+        reserved_in, connection, ct_state, ct_zone, verdict, reason, ct_mark, modified, ct_label,
+        length_delta, connection_flags, reserved_out
+    }
+    ct_tuple {
+        src, dst, src_port, dst_port, zone, ip_version, protocol, icmp_type, icmp_code, reserved
+    }
+    ct_action { size, flags, zone, reserved, mark, mark_mask, label, label_mask }
+    ct_connection {
+        size, id, original, reply, mark, status, label, remaining_ms, created_ms, packets, bytes, state,
+        side_state
+    }
+    ct_dump { size, position, zone, reserved }
+    ct_sweep { size, looked_at, removed, complete, reserved }
+    ct_stats {
+        size, connections, found, cached, new_, insert, invalid, table_full, early_drop, delete_,
+        lookup_natted_miss, tcp_seq_chk_bypass
+    }
+}
+
+constants! {
+    CT_PROFILE_OVS CT_PROFILE_KERNEL CT_PROFILE_STRICT
+    CT_CONFIG_ACCOUNTING CT_CONFIG_BACKGROUND_SWEEP
+    CT_STATE_NEW CT_STATE_ESTABLISHED CT_STATE_RELATED CT_STATE_REPLY_DIR CT_STATE_INVALID
+    CT_STATE_TRACKED CT_STATE_SRC_NAT CT_STATE_DST_NAT
+    CT_PACKET_IP_CSUM_GOOD CT_PACKET_IP_CSUM_BAD CT_PACKET_L4_CSUM_GOOD CT_PACKET_L4_CSUM_BAD
+    CT_PACKET_READ_ONLY CT_OFFSET_UNKNOWN CT_CONN_REPLY CT_CONN_ICMP_RELATED
+    CT_ACTION_COMMIT CT_ACTION_FORCE
+    CT_STATUS_SEEN_REPLY CT_STATUS_ASSURED CT_STATUS_SRC_NAT CT_STATUS_DST_NAT
+    CT_OPTION_TCP_SEQ_CHK CT_OPTION_TCP_LOOSE CT_OPTION_STRICT_RESET CT_OPTION_VERIFY_CHECKSUMS
+    CT_OPTION_ACCOUNTING CT_OPTION_EARLY_DROP
+}
+
+fn claim(c: &mut String, what: String, value: u64) {
+    writeln!(
+        c,
+        "_Static_assert({what} == {value}, \"{what} is {value} in Rust\");"
+    )
+    .expect("a string takes it");
+}
+
+/// Whether a C compiler believes the claims, and what it says.
+fn compiles(claims: &str) -> (bool, String) {
+    let include = concat!("-I", env!("CARGO_MANIFEST_DIR"), "/include");
+    let mut compiler = Command::new("cc")
+        .args([
+            "-std=c11",
+            "-Wall",
+            "-Werror",
+            "-fsyntax-only",
+            include,
+            "-x",
+            "c",
+            "-",
+        ])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the C compiler that also links this test");
+    let mut source = compiler.stdin.take().expect("it was asked for");
+    write!(source, "#include <ctoffload.h>\n{claims}").expect("the compiler reads");
+    drop(source);
+    let output = compiler.wait_with_output().expect("the compiler ends");
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+#[test]
+fn the_header_has_the_layout_that_rust_compiled() {
+    let (agreed, words) = compiles(&layouts());
+    assert!(agreed, "{words}");
+}
+
+#[test]
+fn the_header_has_the_constants_that_rust_compiled() {
+    let mut claims = String::new();
+    for (name, value) in CONSTANTS {
+        claim(&mut claims, (*name).to_string(), *value);
+    }
+    let (agreed, words) = compiles(&claims);
+    assert!(agreed, "{words}");
+    let declared = include_str!("../ffi/types.rs")
+        .matches("pub const CT_")
+        .count();
+    assert_eq!(
+        CONSTANTS.len(),
+        declared,
+        "a constant is missing from the list"
+    );
+}
+
+#[test]
+fn a_false_claim_is_not_believed() {
+    let mut claims = String::new();
+    claim(&mut claims, "CT_STATE_NEW".to_string(), 2);
+    assert!(!compiles(&claims).0);
+}
+
+#[test]
+fn state_bits_are_those_of_open_vswitch() {
+    let bits = [
+        CT_STATE_NEW,
+        CT_STATE_ESTABLISHED,
+        CT_STATE_RELATED,
+        CT_STATE_REPLY_DIR,
+        CT_STATE_INVALID,
+        CT_STATE_TRACKED,
+        CT_STATE_SRC_NAT,
+        CT_STATE_DST_NAT,
+    ];
+    for (place, bit) in bits.into_iter().enumerate() {
+        assert_eq!(bit, 1 << place);
+    }
+}
+
+#[test]
+fn a_packet_is_two_lines_one_for_each_side() {
+    assert_eq!(size_of::<ct_packet>(), 128);
+    assert_eq!(offset_of!(ct_packet, connection), 64);
+}
