@@ -1,17 +1,29 @@
 //! The Internet checksum (RFC 1071), its incremental update (RFC 1624), and SCTP's CRC32c
-//! (RFC 9260, appendix A).
+//! (RFC 9260, appendix A), whole and incremental.
+//!
+//! Sums are kept in 64 bits and folded once. A *difference* is what the replacement of one field does
+//! to a sum: the new words plus the complement of the old ones. Differences of several fields add up.
+//!
+//! A CRC is linear: the CRC of a changed message differs from the old one by the CRC (begun with
+//! zero) of the exclusive or of both messages. So new ports can be put into an SCTP packet without
+//! its payload, and a packet that was damaged before stays recognisably damaged.
 
 /// The one's complement sum of `bytes` as big-endian 16-bit words, added to `sum`, not folded.
 #[inline]
-pub(crate) fn add(mut sum: u64, bytes: &[u8]) -> u64 {
+pub(crate) fn add(sum: u64, bytes: &[u8]) -> u64 {
+    // RFC 1071, section 2: the sum may be taken in either byte order, if the result is swapped. The
+    // machine's own order needs no swap per word, so the compiler adds many words at once.
     let (words, rest) = bytes.as_chunks::<4>();
-    for word in words {
-        sum += u64::from(u32::from_be_bytes(*word));
-    }
-    // A trailing odd byte stands in the high half of its word.
     let mut last = [0; 4];
-    last[..rest.len()].copy_from_slice(rest);
-    sum + u64::from(u32::from_be_bytes(last))
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    let native = words
+        .iter()
+        .fold(u64::from(u32::from_ne_bytes(last)), |native, word| {
+            native + u64::from(u32::from_ne_bytes(*word))
+        });
+    sum + u64::from(u16::from_be(fold(native)))
 }
 
 /// Folds a sum to 16 bits.
@@ -42,32 +54,111 @@ const fn words(address: u128) -> u64 {
         + ((address >> 96) as u32) as u64
 }
 
-/// CRC32c, four bits at a time would be too slow and eight tables too many: one table of bytes.
-const CRC_TABLE: [u32; 256] = {
-    let mut table = [0; 256];
-    let mut i = 0;
-    while i < 256 {
-        let mut crc = i as u32;
+/// What it does to a sum that `old` becomes `new`. Both stand at the same even offset, and have the
+/// same even length. Zero when nothing changes.
+#[inline]
+pub(crate) fn difference<const N: usize>(old: &[u8; N], new: &[u8; N]) -> u64 {
+    if old == new {
+        return 0;
+    }
+    add(u64::from(!fold(add(0, old))), new)
+}
+
+/// A checksum field after the fields that it covers changed by `difference` (RFC 1624, equation 3).
+#[inline]
+pub(crate) const fn update(field: u16, difference: u64) -> u16 {
+    !fold(!field as u64 + difference)
+}
+
+const POLYNOMIAL: u32 = 0x82f6_3b78;
+
+/// A CRC register after one more zero bit.
+const fn next(crc: u32) -> u32 {
+    if crc & 1 == 0 {
+        crc >> 1
+    } else {
+        crc >> 1 ^ POLYNOMIAL
+    }
+}
+
+/// `CRC_TABLES[n][b]`: a byte `b`, followed by `n` zero bytes.
+static CRC_TABLES: [[u32; 256]; 8] = {
+    let mut tables = [[0; 256]; 8];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = byte as u32;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc & 1 == 0 {
-                crc >> 1
-            } else {
-                crc >> 1 ^ 0x82f6_3b78
-            };
+            crc = next(crc);
             bit += 1;
         }
-        table[i] = crc;
-        i += 1;
+        tables[0][byte] = crc;
+        byte += 1;
     }
-    table
+    let mut table = 1;
+    while table < 8 {
+        let mut byte = 0;
+        while byte < 256 {
+            let crc: u32 = tables[table - 1][byte];
+            tables[table][byte] = crc >> 8 ^ tables[0][(crc & 0xff) as usize];
+            byte += 1;
+        }
+        table += 1;
+    }
+    tables
 };
 
 /// CRC32c continued over `bytes`; begin with all ones, and complement the end.
 #[inline]
 pub(crate) fn crc32c(mut crc: u32, bytes: &[u8]) -> u32 {
-    for &byte in bytes {
-        crc = crc >> 8 ^ CRC_TABLE[usize::from(crc as u8 ^ byte)];
+    let (blocks, rest) = bytes.as_chunks::<8>();
+    for block in blocks {
+        let block = u64::from_le_bytes(*block) ^ u64::from(crc);
+        crc = 0;
+        for (at, byte) in block.to_le_bytes().into_iter().enumerate() {
+            crc ^= CRC_TABLES[7 - at][usize::from(byte)];
+        }
+    }
+    for &byte in rest {
+        crc = crc >> 8 ^ CRC_TABLES[0][usize::from(crc as u8 ^ byte)];
+    }
+    crc
+}
+
+/// Product of two polynomials modulo CRC32c's, the coefficient of x^0 in the highest bit.
+const fn multiply(a: u32, mut b: u32) -> u32 {
+    let mut product = 0;
+    let mut bit = 1 << 31;
+    while bit != 0 {
+        if a & bit != 0 {
+            product ^= b;
+        }
+        b = next(b);
+        bit >>= 1;
+    }
+    product
+}
+
+/// `BYTES[k]`: x to the power of 8 * 2^k, what 2^k more bytes multiply a register by.
+const BYTES: [u32; 32] = {
+    let mut powers = [1 << 23; 32];
+    let mut k = 1;
+    while k < 32 {
+        powers[k] = multiply(powers[k - 1], powers[k - 1]);
+        k += 1;
+    }
+    powers
+};
+
+/// What it does to a CRC32c (to be combined by exclusive or) that `old` becomes `new` in front of
+/// `after` further bytes that it covers.
+pub(crate) fn crc32c_difference(old: [u8; 4], new: [u8; 4], after: u32) -> u32 {
+    let changed = u32::from_le_bytes(old) ^ u32::from_le_bytes(new);
+    let mut crc = crc32c(0, &changed.to_le_bytes());
+    let mut left = after;
+    while left != 0 {
+        crc = multiply(BYTES[left.trailing_zeros() as usize], crc);
+        left &= left - 1;
     }
     crc
 }

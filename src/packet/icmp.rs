@@ -9,8 +9,12 @@ use super::{Family, Inner, Malformed, Query, Transport, ipv4, ipv6, malformed, p
 use crate::reason::Reason;
 
 const CODE: usize = 1;
-const IDENTIFIER: usize = 4;
-const HEADER: usize = 8;
+/// Offset of the checksum.
+pub(super) const CHECKSUM: usize = 2;
+/// Offset of the identifier of a query.
+pub(super) const IDENTIFIER: usize = 4;
+/// Length of the header; a quoted packet follows it.
+pub(super) const HEADER: usize = 8;
 
 /// What an ICMP type is to a tracker.
 enum Kind {
@@ -79,8 +83,8 @@ fn parse_error(bytes: &[u8], outer: &Network) -> Result<Transport, Malformed> {
         sport: 0,
         dport: 0,
         icmp_kind: 0,
-        l3: l3 as u16,
-        l4: quoted.l4 as u16,
+        l3: u16::try_from(l3).map_err(|_| bad)?,
+        l4: u16::try_from(quoted.l4).map_err(|_| bad)?,
     };
     match (quoted.proto, outer.family) {
         (proto::TCP | proto::UDP | proto::SCTP, _) => {

@@ -1,19 +1,29 @@
 //! IPv4 (RFC 791): header length, total length, fragments, header checksum.
 
 use super::bytes::{u8_at, u16_at, u32_at};
+use super::fragment::Fragment;
 use super::ip::Network;
 use super::{Checksum, Family, Malformed, checksum, malformed};
 use crate::reason::Reason;
 
-const TOTAL_LENGTH: usize = 2;
+/// Offset of the total length.
+pub(super) const TOTAL_LENGTH: usize = 2;
+const IDENTIFICATION: usize = 4;
 const FLAGS_AND_OFFSET: usize = 6;
 const PROTOCOL: usize = 9;
-const SOURCE: usize = 12;
-const DESTINATION: usize = 16;
+/// Offset of the header checksum.
+pub(super) const CHECKSUM: usize = 10;
+/// Offset of the source address.
+pub(super) const SOURCE: usize = 12;
+/// Offset of the destination address.
+pub(super) const DESTINATION: usize = 16;
 /// Length without options.
-const SHORTEST: usize = 20;
-/// More fragments, or an offset: everything that makes a packet a fragment.
-const FRAGMENTED: u16 = 0x3fff;
+pub(super) const SHORTEST: usize = 20;
+const MORE_FRAGMENTS: u16 = 0x2000;
+/// The offset, in units of 8 bytes.
+const OFFSET: u16 = 0x1fff;
+/// Everything that makes a packet a fragment.
+const FRAGMENTED: u16 = MORE_FRAGMENTS | OFFSET;
 
 /// The network layer of the packet whose header is at `l3`; `end` is where the packet ends by the
 /// device's word.
@@ -70,7 +80,7 @@ pub(super) fn parse_quoted(bytes: &[u8], l3: usize) -> Option<Network> {
         return None;
     }
     // A later fragment quotes no ports (offset bits only; the first fragment has its ports).
-    if u16_at(header, FLAGS_AND_OFFSET)? & 0x1fff != 0 {
+    if u16_at(header, FLAGS_AND_OFFSET)? & OFFSET != 0 {
         return None;
     }
     Some(Network {
@@ -81,4 +91,44 @@ pub(super) fn parse_quoted(bytes: &[u8], l3: usize) -> Option<Network> {
         l4: l3 + header_len,
         l4_len: (header.len() - header_len) as u32,
     })
+}
+
+/// Length of the transport header and payload of the packet that an ICMP error quotes, of which the
+/// quote holds the beginning: by the word of the quoted header at `l3`. `None` for a first fragment,
+/// whose datagram is longer.
+pub(super) fn quoted_len(bytes: &[u8], l3: usize, l4: usize) -> Option<u32> {
+    let header = bytes.get(l3..)?;
+    if u16_at(header, FLAGS_AND_OFFSET)? & FRAGMENTED != 0 {
+        return None;
+    }
+    let total = usize::from(u16_at(header, TOTAL_LENGTH)?);
+    Some(total.checked_sub(l4 - l3)? as u32)
+}
+
+/// See [`super::fragment::of`].
+pub(super) fn fragment(bytes: &[u8], l3: usize, end: usize) -> Option<Fragment> {
+    let header = bytes.get(l3..)?;
+    let header_len = usize::from(u8_at(header, 0)? & 0x0f) * 4;
+    let total = usize::from(u16_at(header, TOTAL_LENGTH)?);
+    let flags_and_offset = u16_at(header, FLAGS_AND_OFFSET)?;
+    if header_len < SHORTEST
+        || header.len() < header_len
+        || total > end - l3
+        || flags_and_offset & FRAGMENTED == 0
+    {
+        return None;
+    }
+    let fragment = Fragment {
+        src: u128::from(u32_at(header, SOURCE)?),
+        dst: u128::from(u32_at(header, DESTINATION)?),
+        family: Family::V4,
+        proto: u8_at(header, PROTOCOL)?,
+        more: flags_and_offset & MORE_FRAGMENTS != 0,
+        id: u32::from(u16_at(header, IDENTIFICATION)?),
+        offset: (flags_and_offset & OFFSET) * 8,
+        len: total.checked_sub(header_len)? as u16,
+        l3: u16::try_from(l3).ok()?,
+        data: u16::try_from(l3 + header_len).ok()?,
+    };
+    fragment.checked(header_len)
 }

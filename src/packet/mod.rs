@@ -13,13 +13,15 @@
 mod bytes;
 mod checksum;
 mod ether;
+pub mod fragment;
 mod icmp;
 mod ip;
 mod ipv4;
 mod ipv6;
 mod parse;
+pub mod rewrite;
 pub mod sctp;
-mod tcp;
+pub mod tcp;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod udp;

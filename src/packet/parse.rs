@@ -38,7 +38,7 @@ pub fn parse(bytes: &[u8], hints: &Hints, options: &Options) -> Result<Facts, Ma
             Transport::Udp(sport, dport)
         }
         proto::SCTP => {
-            let (sport, dport, tag) = sctp::parse(segment)?;
+            let (sport, dport, tag) = sctp::parse(segment, network.l4_len)?;
             Transport::Sctp(sport, dport, tag)
         }
         proto::ICMP if network.family == Family::V4 => icmp::parse(bytes, &network)?,

@@ -12,13 +12,22 @@ const CHUNK_HEADER: usize = 4;
 /// Offset of the checksum in the header.
 pub(super) const CHECKSUM: usize = 8;
 
-/// Ports and verification tag of the packet at the start of `segment`; its chunks must fill it.
+/// Ports and verification tag of the packet at the start of `segment`, whose length by the IP header
+/// is `len`; its chunks must fill that length exactly. Of a packet that is not contiguous, this is
+/// known of the chunks that begin within the segment only.
 #[inline]
-pub(super) fn parse(segment: &[u8]) -> Result<(u16, u16, u32), Malformed> {
+pub(super) fn parse(segment: &[u8], len: u32) -> Result<(u16, u16, u32), Malformed> {
     let header = segment.get(..HEADER).ok_or(malformed(Reason::Truncated))?;
     let (sport, dport) = tcp::ports(header)?;
     let mut chunks = Chunks::new(segment);
-    if chunks.by_ref().count() == 0 || !chunks.rest.is_empty() {
+    let whole = chunks.by_ref().count();
+    let missing = (len as usize).saturating_sub(segment.len());
+    let exact = if missing == 0 {
+        whole > 0 && chunks.rest.is_empty()
+    } else {
+        chunks.cut_fits(missing)
+    };
+    if !exact {
         return Err(malformed(Reason::SctpChunk));
     }
     Ok((
@@ -52,6 +61,14 @@ impl<'a> Chunks<'a> {
         Chunks {
             rest: segment.get(HEADER..).unwrap_or_default(),
         }
+    }
+
+    /// The chunk at which the walk ended may be right, if `missing` bytes follow those we have.
+    fn cut_fits(&self, missing: usize) -> bool {
+        u16_at(self.rest, 2).is_none_or(|length| {
+            let length = usize::from(length);
+            (CHUNK_HEADER..=self.rest.len() + missing).contains(&length)
+        })
     }
 }
 

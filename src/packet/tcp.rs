@@ -4,18 +4,17 @@ use super::bytes::{u8_at, u16_at, u32_at};
 use super::{Malformed, Tcp, malformed, tcp_flags};
 use crate::reason::Reason;
 
-const SEQUENCE: usize = 4;
-const ACKNOWLEDGEMENT: usize = 8;
+/// Offset of the sequence number.
+pub(super) const SEQUENCE: usize = 4;
+/// Offset of the acknowledgement number.
+pub(super) const ACKNOWLEDGEMENT: usize = 8;
 const DATA_OFFSET: usize = 12;
 const FLAGS: usize = 13;
 const WINDOW: usize = 14;
-const SHORTEST: usize = 20;
-
-const END: u8 = 0;
-const NO_OPERATION: u8 = 1;
-const WINDOW_SCALE: u8 = 3;
-const SACK_PERMITTED: u8 = 4;
-const SACK: u8 = 5;
+/// Offset of the checksum.
+pub(super) const CHECKSUM: usize = 16;
+/// Length without options, which follow.
+pub const SHORTEST: usize = 20;
 
 /// The header at the start of `segment`, whose length by the IP header is `len`.
 #[inline(always)]
@@ -24,7 +23,7 @@ pub(super) fn parse(segment: &[u8], len: u32, sack: bool) -> Result<Tcp, Malform
     let Some(header) = segment.first_chunk::<SHORTEST>() else {
         return Err(short);
     };
-    let header_len = usize::from(header[DATA_OFFSET] >> 4) * 4;
+    let header_len = header_len(header);
     if header_len < SHORTEST || header_len > len as usize {
         return Err(malformed(Reason::L4Header));
     }
@@ -47,6 +46,12 @@ pub(super) fn parse(segment: &[u8], len: u32, sack: bool) -> Result<Tcp, Malform
     Ok(tcp)
 }
 
+/// Length of the header at the start of `segment`, by its own word: 0 to 60.
+#[inline(always)]
+pub(super) fn header_len(segment: &[u8]) -> usize {
+    u8_at(segment, DATA_OFFSET).map_or(0, |offset| usize::from(offset >> 4) * 4)
+}
+
 /// Both ports at the start of a transport header; port zero names no endpoint.
 #[inline(always)]
 pub(super) fn ports(header: &[u8]) -> Result<(u16, u16), Malformed> {
@@ -58,35 +63,15 @@ pub(super) fn ports(header: &[u8]) -> Result<(u16, u16), Malformed> {
     Ok((sport, dport))
 }
 
-/// Walks the options. One with a length below two, or beyond the header, ends the walk: what stood
-/// before it counts.
-fn read_options(mut options: &[u8], tcp: &mut Tcp) {
-    while let Some((&kind, rest)) = options.split_first() {
-        match kind {
-            END => return,
-            NO_OPERATION => {
-                options = rest;
-                continue;
-            }
+/// What a tracker wants of the options.
+fn read_options(options: &[u8], tcp: &mut Tcp) {
+    for option in Options::new(options) {
+        match (option.kind, option.value) {
+            (kind::WINDOW_SCALE, &[shift]) => tcp.wscale = Some(shift),
+            (kind::SACK_PERMITTED, []) => tcp.sack_permitted = true,
+            (kind::SACK, blocks) => tcp.sack = highest_edge(blocks, tcp.ack).or(tcp.sack),
             _ => {}
         }
-        let Some(length) = u8_at(rest, 0).map(usize::from) else {
-            return;
-        };
-        if length < 2 {
-            return;
-        }
-        let Some((option, after)) = options.split_at_checked(length) else {
-            return;
-        };
-        let value = &option[2..];
-        match (kind, value.len()) {
-            (WINDOW_SCALE, 1) => tcp.wscale = Some(value[0]),
-            (SACK_PERMITTED, 0) => tcp.sack_permitted = true,
-            (SACK, 8..) => tcp.sack = highest_edge(value, tcp.ack),
-            _ => {}
-        }
-        options = after;
     }
 }
 
@@ -97,4 +82,95 @@ fn highest_edge(blocks: &[u8], ack: u32) -> Option<u32> {
         .iter()
         .filter_map(|block| u32_at(block, 4))
         .max_by_key(|&edge| edge.wrapping_sub(ack) as i32)
+}
+
+/// Kinds of options (IANA, TCP parameters).
+pub mod kind {
+    /// End of the list.
+    pub const END: u8 = 0;
+    /// Padding of one byte.
+    pub const NO_OPERATION: u8 = 1;
+    /// Window scale (RFC 7323).
+    pub const WINDOW_SCALE: u8 = 3;
+    /// SACK permitted (RFC 2018).
+    pub const SACK_PERMITTED: u8 = 4;
+    /// Blocks of a selective acknowledgement (RFC 2018).
+    pub const SACK: u8 = 5;
+    /// Timestamps (RFC 7323).
+    pub const TIMESTAMPS: u8 = 8;
+}
+
+/// One option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpOption<'a> {
+    /// Its kind, see [`kind`].
+    pub kind: u8,
+    /// Where the value stands in the options.
+    pub at: usize,
+    /// The value, without kind and length.
+    pub value: &'a [u8],
+}
+
+impl TcpOption<'_> {
+    /// Value and echo reply of a timestamps option.
+    #[must_use]
+    pub fn timestamps(&self) -> Option<(u32, u32)> {
+        if self.kind != kind::TIMESTAMPS || self.value.len() != 8 {
+            return None;
+        }
+        Some((u32_at(self.value, 0)?, u32_at(self.value, 4)?))
+    }
+}
+
+/// The options of a TCP header, in order; padding is skipped.
+///
+/// An option with a length below two, or beyond the header, ends the walk: what stood before it
+/// counts. So each step takes at least one byte, and the walk ends.
+#[derive(Clone, Debug)]
+pub struct Options<'a> {
+    options: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Options<'a> {
+    /// The options in these bytes: those between the [`SHORTEST`] header and the data.
+    #[must_use]
+    pub const fn new(options: &'a [u8]) -> Options<'a> {
+        Options { options, at: 0 }
+    }
+
+    /// The options of the segment that begins with its header at the start of `segment`.
+    #[must_use]
+    pub fn of(segment: &'a [u8]) -> Options<'a> {
+        Options::new(
+            segment
+                .get(SHORTEST..header_len(segment))
+                .unwrap_or_default(),
+        )
+    }
+}
+
+impl<'a> Iterator for Options<'a> {
+    type Item = TcpOption<'a>;
+
+    fn next(&mut self) -> Option<TcpOption<'a>> {
+        loop {
+            let kind = u8_at(self.options, self.at)?;
+            match kind {
+                kind::END => return None,
+                kind::NO_OPERATION => self.at += 1,
+                _ => {
+                    let length = usize::from(u8_at(self.options, self.at + 1)?);
+                    let value = self.options.get(self.at + 2..self.at + length)?;
+                    let option = TcpOption {
+                        kind,
+                        at: self.at + 2,
+                        value,
+                    };
+                    self.at += length;
+                    return Some(option);
+                }
+            }
+        }
+    }
 }

@@ -5,6 +5,11 @@ use crate::tests::packets::{self, Ip, Segment, echo, icmp, ip, sctp, udp, unreac
 use crate::tuple::Tuple;
 use proptest::prelude::*;
 
+mod fragment;
+mod peer;
+mod rewrite;
+mod sums;
+
 const VERIFY: Options = Options {
     verify_checksums: true,
     sack: false,
@@ -187,6 +192,78 @@ fn a_short_frame_may_be_padded() {
     frame.resize(60, 0xee);
     let facts = parse(&frame, &Hints::default(), &VERIFY).expect("padding is not payload");
     assert_eq!((facts.l3, facts.l4_len), (14, 9));
+}
+
+#[test]
+fn ip_options_are_skipped() {
+    let plain = Segment::v4(1, 1000, 2, 80, tcp_flags::ACK)
+        .payload(3)
+        .bytes();
+    for len in [1, 4, 11, 40] {
+        let facts = read(&packets::with_options(&plain, &[1].repeat(len))).expect("right");
+        let header = 20 + len.next_multiple_of(4);
+        assert_eq!((usize::from(facts.l4), facts.l4_len), (header, 23));
+        assert_eq!(facts.transport, read(&plain).expect("right").transport);
+    }
+}
+
+#[test]
+fn an_error_whose_quote_lies_beyond_the_offsets_is_refused() {
+    let question = udp(Ip::v4(1), 5, Ip::v4(2), 53, b"?");
+    let error = unreachable(Ip::v4(2), Ip::v4(1), &question);
+    for (l3, right) in [(65535 - 48, true), (65535 - 47, false), (65535 - 20, false)] {
+        let bytes = [&vec![0; l3][..], &error].concat();
+        let hints = Hints {
+            l3: Some(l3 as u16),
+            ..RAW
+        };
+        let result = parse(&bytes, &hints, &VERIFY)
+            .map(|_| ())
+            .map_err(|bad| bad.reason);
+        assert_eq!(
+            result,
+            if right {
+                Ok(())
+            } else {
+                Err(Reason::IcmpInner)
+            }
+        );
+    }
+}
+
+#[test]
+fn the_chunks_of_an_sctp_packet_that_is_not_contiguous_are_checked_as_far_as_they_are_there() {
+    let chunks = [&[3, 0, 0, 16][..], &[0; 12], &[0, 3, 0, 200], &[0; 196]].concat();
+    let whole = sctp(Ip::v4(1), 5, Ip::v4(2), 6, 7, &chunks);
+    let cut_off = |bytes: &[u8], len: usize| {
+        let hints = Hints {
+            total_len: bytes.len() as u32,
+            ..RAW
+        };
+        parse(&bytes[..len], &hints, &VERIFY)
+            .map(|_| ())
+            .map_err(|bad| bad.reason)
+    };
+    for len in [
+        32,
+        33,
+        36,
+        40,
+        48,
+        49,
+        52,
+        100,
+        whole.len() - 1,
+        whole.len(),
+    ] {
+        assert_eq!(cut_off(&whole, len), Ok(()), "{len}");
+    }
+    assert_eq!(cut_off(&whole, 31), Err(Reason::Truncated));
+    let mut wrong = whole.clone();
+    for (high, low) in [(0, 3), (0, 201), (255, 255)] {
+        wrong[50..52].copy_from_slice(&[high, low]);
+        assert_eq!(cut_off(&wrong, 60), Err(Reason::SctpChunk), "{high} {low}");
+    }
 }
 
 #[test]
@@ -374,6 +451,8 @@ fn extension_headers_are_walked_as_far_as_they_make_sense() {
         &chain(&[(43, 0, 8), (60, 1, 16), (51, 0, 8), (17, 1, 12)]),
     ));
     assert_eq!(walked.map(|facts| (facts.proto, facts.l4)), Ok((17, 84)));
+    let long = packets::with_extensions(&packet(17, &inner), &[(60, 8); 8]);
+    assert_eq!(read(&long).map(|facts| facts.l4), Ok(104));
     let endless: Vec<_> = std::iter::repeat_n((60, 0, 8), 9).collect();
     assert_eq!(
         read(&packet(60, &chain(&endless))),
@@ -425,13 +504,43 @@ fn tcp_options_that_lie_about_their_length_end_the_walk() {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 4000,
+fn seeded(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
         failure_persistence: None,
         rng_seed: proptest::test_runner::RngSeed::Fixed(3),
         ..ProptestConfig::default()
-    })]
+    }
+}
+
+#[test]
+fn tcp_options_are_walked_with_their_places() {
+    use super::tcp::{Options, kind};
+    let options = [
+        1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2, 1, 254, 2, 5, 10, 0, 0, 0, 3, 0, 0, 0, 4, 0, 8,
+    ];
+    let walked: Vec<_> = Options::new(&options).collect();
+    let places: Vec<_> = walked
+        .iter()
+        .map(|option| (option.kind, option.at, option.value.len()))
+        .collect();
+    assert_eq!(
+        places,
+        [(kind::TIMESTAMPS, 3, 8), (254, 14, 0), (kind::SACK, 16, 8)]
+    );
+    assert_eq!(walked[0].timestamps(), Some((1, 2)));
+    assert_eq!(walked[2].timestamps(), None);
+    let segment = Segment {
+        options: options.to_vec(),
+        ..Segment::v4(1, 1, 2, 2, tcp_flags::ACK)
+    };
+    let bytes = segment.payload(30).bytes();
+    assert!(Options::of(&bytes[20..]).eq(walked));
+    assert_eq!(Options::of(&bytes[20..40]).count(), 0);
+}
+
+proptest! {
+    #![proptest_config(seeded(4000))]
 
     #[test]
     fn no_bytes_make_the_parser_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200), v6: bool, l3 in prop::option::of(0u16..40), total_len in 0u32..300) {
@@ -457,22 +566,4 @@ proptest! {
         bytes.truncate(usize::from(cut) % (bytes.len() + 1));
         let _ = (parse(&bytes, &BELIEVED, &VERIFY), parse(&bytes, &RAW, &VERIFY));
     }
-
-    #[test]
-    fn the_sum_of_parts_is_the_sum(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-        let mut padded = bytes.clone();
-        padded.resize(bytes.len().next_multiple_of(2), 0);
-        let plain = padded.chunks(2).fold(0_u32, |sum, pair| {
-            let sum = sum + u32::from(u16::from_be_bytes([pair[0], pair[1]]));
-            (sum & 0xffff) + (sum >> 16)
-        });
-        prop_assert_eq!(checksum::fold(checksum::add(0, &bytes)), plain as u16);
-    }
-}
-
-#[test]
-fn crc32c_has_its_known_value() {
-    // RFC 3720, appendix B.4: 32 bytes of zeros.
-    assert_eq!(!checksum::crc32c(u32::MAX, &[0; 32]), 0x8a91_36aa);
-    assert_eq!(packets::crc32c(&[0; 32]), 0x8a91_36aa);
 }

@@ -4,8 +4,10 @@ use super::bytes::u16_at;
 use super::{Malformed, malformed, tcp};
 use crate::reason::Reason;
 
-const LENGTH: usize = 4;
-const HEADER: usize = 8;
+/// Offset of the length.
+pub(super) const LENGTH: usize = 4;
+/// Length of the header.
+pub(super) const HEADER: usize = 8;
 
 /// Offset of the checksum in the header.
 pub(super) const CHECKSUM: usize = 6;

@@ -2,6 +2,8 @@
 
 pub(crate) mod packets;
 
+#[expect(unsafe_code, reason = "an allocator that counts")]
+mod allocations;
 mod engine;
 mod header;
 mod layers;

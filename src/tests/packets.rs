@@ -238,3 +238,138 @@ pub(crate) fn unreachable(src: Ip, dst: Ip, quoted: &[u8]) -> Vec<u8> {
     };
     icmp(src, dst, kind, code, [0; 4], quoted)
 }
+
+/// An Ethernet frame with these VLAN tags (their EtherTypes, outermost first) around an IP packet.
+pub(crate) fn ethernet(tags: &[u16], packet: &[u8]) -> Vec<u8> {
+    let mut frame = vec![2; 12];
+    for tag in tags {
+        frame.extend(tag.to_be_bytes());
+        frame.extend([0, 5]);
+    }
+    let kind: u16 = if packet[0] >> 4 == 4 { 0x0800 } else { 0x86dd };
+    frame.extend(kind.to_be_bytes());
+    frame.extend(packet);
+    frame
+}
+
+/// An IPv4 packet with these options put in, padded to whole words.
+pub(crate) fn with_options(packet: &[u8], options: &[u8]) -> Vec<u8> {
+    let padded = options.len().next_multiple_of(4);
+    let mut header = packet[..20].to_vec();
+    header[0] += (padded / 4) as u8;
+    header.extend(options);
+    header.resize(20 + padded, 0);
+    let total = header.len() + packet.len() - 20;
+    header[2..4].copy_from_slice(&(total as u16).to_be_bytes());
+    header.extend(&packet[20..]);
+    finish_ipv4(&mut header);
+    header
+}
+
+/// An IPv6 packet with extension headers put in front of the others: kind and length in bytes, a
+/// multiple of 8 (of 4 for the authentication header), filled with zeros.
+pub(crate) fn with_extensions(packet: &[u8], extensions: &[(u8, usize)]) -> Vec<u8> {
+    let mut chain = Vec::new();
+    let last = packet[6];
+    for (i, &(kind, len)) in extensions.iter().enumerate() {
+        let next = extensions.get(i + 1).map_or(last, |&(next, _)| next);
+        let count = if kind == 51 { len / 4 - 2 } else { len / 8 - 1 };
+        let start = chain.len();
+        chain.extend([next, count as u8]);
+        chain.resize(start + len, 0);
+    }
+    let mut whole = packet[..40].to_vec();
+    whole[6] = extensions.first().map_or(last, |&(kind, _)| kind);
+    whole[4..6].copy_from_slice(&((packet.len() - 40 + chain.len()) as u16).to_be_bytes());
+    whole.extend(chain);
+    whole.extend(&packet[40..]);
+    whole
+}
+
+/// The fragments of a packet without IP options or extension headers, each with `unit` bytes of data
+/// (a multiple of 8) but the last.
+pub(crate) fn fragments(packet: &[u8], id: u32, unit: usize) -> Vec<Vec<u8>> {
+    let header = if packet[0] >> 4 == 4 { 20 } else { 40 };
+    let payload = &packet[header..];
+    let pieces = payload.chunks(unit).enumerate();
+    pieces
+        .map(|(i, piece)| fragment(packet, id, i * unit, (i + 1) * unit < payload.len(), piece))
+        .collect()
+}
+
+/// One fragment with this data, which the packet whose header it gets may not have.
+pub(crate) fn fragment(packet: &[u8], id: u32, offset: usize, more: bool, data: &[u8]) -> Vec<u8> {
+    let mut bytes;
+    if packet[0] >> 4 == 4 {
+        bytes = packet[..20].to_vec();
+        bytes[2..4].copy_from_slice(&(20 + data.len() as u16).to_be_bytes());
+        bytes[4..6].copy_from_slice(&(id as u16).to_be_bytes());
+        let field = (offset / 8) as u16 | u16::from(more) << 13;
+        bytes[6..8].copy_from_slice(&field.to_be_bytes());
+        finish_ipv4(&mut bytes);
+    } else {
+        bytes = packet[..40].to_vec();
+        let field = offset as u16 | u16::from(more);
+        bytes.extend([packet[6], 0]);
+        bytes.extend(field.to_be_bytes());
+        bytes.extend(id.to_be_bytes());
+        bytes[4..6].copy_from_slice(&(8 + data.len() as u16).to_be_bytes());
+        bytes[6] = 44;
+    }
+    bytes.extend(data);
+    bytes
+}
+
+/// Writes the header checksum of an IPv4 packet.
+pub(crate) fn finish_ipv4(packet: &mut [u8]) {
+    let header = usize::from(packet[0] & 15) * 4;
+    packet[10..12].fill(0);
+    let sum = checksum(&[&packet[..header]]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// Where the checksum of the transport header stands in a packet without IP options.
+pub(crate) fn checksum_at(packet: &[u8]) -> usize {
+    let (header, protocol) = match packet[0] >> 4 {
+        4 => (20, packet[9]),
+        _ => (40, packet[6]),
+    };
+    header
+        + match protocol {
+            proto::TCP => 16,
+            proto::UDP => 6,
+            proto::SCTP => 8,
+            _ => 2,
+        }
+}
+
+/// A UDP datagram whose sender computes no checksum.
+pub(crate) fn without_checksum(mut packet: Vec<u8>) -> Vec<u8> {
+    let at = checksum_at(&packet);
+    packet[at..at + 2].fill(0);
+    packet
+}
+
+/// A packet whose checksums the device completes: the pseudo-header sum of TCP and UDP, zeros for the
+/// IPv4 header and SCTP.
+pub(crate) fn partial(mut packet: Vec<u8>) -> Vec<u8> {
+    let at = checksum_at(&packet);
+    let (addresses, header, protocol) = match packet[0] >> 4 {
+        4 => (12..20, 20, packet[9]),
+        _ => (8..40, 40, packet[6]),
+    };
+    if header == 20 {
+        packet[10..12].fill(0);
+    }
+    match protocol {
+        proto::SCTP => packet[at..at + 4].fill(0),
+        proto::TCP | proto::UDP => {
+            let len = (packet.len() - header) as u16;
+            let rest = [&[0, protocol][..], &len.to_be_bytes()].concat();
+            let sum = !checksum(&[&packet[addresses], &rest]);
+            packet[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+        }
+        _ => {}
+    }
+    packet
+}

@@ -1,0 +1,80 @@
+//! Fields that are replaced, and checksums that follow.
+//!
+//! A function that changes a field returns what the change does to a sum over it, so that a checksum
+//! further out can follow: the one of an ICMP error covers the checksums of what it quotes.
+
+use super::super::bytes::u16_at;
+use super::super::checksum::{crc32c_difference, difference, fold, update};
+
+/// What a checksum field of zero says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Zero {
+    /// A checksum that happens to be zero.
+    Number,
+    /// That there is no checksum (UDP).
+    NoChecksum,
+}
+
+/// The four bytes at `at`; zeros where the bytes end.
+#[inline]
+pub(super) fn get(bytes: &[u8], at: usize) -> [u8; 4] {
+    bytes
+        .get(at..)
+        .and_then(|rest| rest.first_chunk::<4>())
+        .copied()
+        .unwrap_or_default()
+}
+
+/// Replaces the field at `at`. One beyond the end is not written.
+#[inline]
+pub(super) fn put<const N: usize>(bytes: &mut [u8], at: usize, new: [u8; N]) -> u64 {
+    let rest = bytes.get_mut(at..);
+    let Some(field) = rest.and_then(|rest| rest.first_chunk_mut::<N>()) else {
+        return 0;
+    };
+    let change = difference(field, &new);
+    *field = new;
+    change
+}
+
+/// Moves the Internet checksum at `at` by what became of the fields that it covers.
+#[inline]
+pub(super) fn amend(bytes: &mut [u8], at: usize, change: u64, zero: Zero) -> u64 {
+    let Some(old) = u16_at(bytes, at) else {
+        return 0;
+    };
+    if change == 0 || (old == 0 && zero == Zero::NoChecksum) {
+        return 0;
+    }
+    let new = match (update(old, change), zero) {
+        (0, Zero::NoChecksum) => 0xffff,
+        (new, _) => new,
+    };
+    put(bytes, at, new.to_be_bytes())
+}
+
+/// Moves the pseudo-header sum at `at`, which is not complemented, by what became of the addresses.
+pub(super) fn move_pseudo_sum(bytes: &mut [u8], at: usize, addresses: u64) -> u64 {
+    match u16_at(bytes, at) {
+        Some(old) if addresses != 0 => {
+            put(bytes, at, fold(u64::from(old) + addresses).to_be_bytes())
+        }
+        _ => 0,
+    }
+}
+
+/// Moves the CRC32c at `at` by what became of the four bytes with `after` covered bytes behind them.
+pub(super) fn amend_crc(
+    bytes: &mut [u8],
+    at: usize,
+    old: [u8; 4],
+    new: [u8; 4],
+    after: u32,
+) -> u64 {
+    if old == new {
+        return 0;
+    }
+    // RFC 9260, appendix A: the CRC is sent with its least significant byte first.
+    let crc = u32::from_le_bytes(get(bytes, at)) ^ crc32c_difference(old, new, after);
+    put(bytes, at, crc.to_le_bytes())
+}

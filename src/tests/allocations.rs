@@ -1,0 +1,86 @@
+//! No packet allocates: counted by an allocator that counts what the calling thread asks for.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use crate::clock::Time;
+use crate::engine::Engine;
+use crate::engine::action::Action;
+use crate::engine::config::Config;
+use crate::engine::descriptor::{Frame, Metadata};
+use crate::packet::tcp_flags::{ACK, SYN};
+use crate::tests::packets::{Ip, Segment, udp};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promises are those that the system's allocator wants.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above; the block came from the system's allocator.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// What this thread allocates during `work`.
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(7)))), 1);
+}
+
+#[test]
+fn no_packet_allocates_after_the_first() {
+    let config = Config {
+        seed: Some([5; 8]),
+        ..Config::default()
+    };
+    let engine = Engine::new(&config).expect("defaults are valid");
+    let commit = Action {
+        commit: true,
+        ..Action::default()
+    };
+    let now = Time::from_millis;
+    let syn = |port| Segment::v4(1, port, 2, 80, SYN).numbers(100, 0).frame();
+    let batch = |first: u16| -> Vec<Frame> {
+        let replies =
+            (first..first + 8).map(|port| Segment::v4(2, 80, 1, port, SYN | ACK).numbers(500, 101));
+        let mut frames: Vec<Frame> = (first..first + 8).map(syn).collect();
+        frames.extend(replies.map(|segment| segment.frame()));
+        frames.push(Frame::ip(udp(Ip::v6(1), first, Ip::v6(2), 53, b"?")));
+        frames.push(Frame::ip(vec![0x45; 10]));
+        frames
+    };
+    // The first packets of a table bring its first chunk and buckets into use.
+    engine.execute(&mut batch(1), &commit, now(0));
+    let mut batches: Vec<Vec<Frame>> = (1..400).map(|i| batch(i * 100)).collect();
+    let counted = allocations(|| {
+        for frames in &mut batches {
+            engine.execute(frames, &commit, now(1));
+            frames
+                .iter_mut()
+                .for_each(|frame| frame.metadata = Metadata::default());
+            engine.execute(frames, &Action::default(), now(2));
+            engine.execute(frames, &Action::default(), now(3));
+        }
+    });
+    assert_eq!(engine.connections(), 400 * 9);
+    assert_eq!(counted, 0);
+}
