@@ -5,6 +5,7 @@ SOVERSION := 0
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
+MANDIR ?= $(PREFIX)/share/man
 CC ?= cc
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -15,7 +16,7 @@ CFLAGS ?= -O2 -g
 CFLAGS += -std=c11 -Wall -Wextra -pedantic -Werror -Iinclude
 LDLIBS := -L$(LIB) -lctoffload -Wl,-rpath,$(abspath $(LIB))
 
-.PHONY: all lib run check install header examples c-tests clean tools
+.PHONY: all lib run check check-install install header examples c-tests clean tools
 
 all: lib examples
 
@@ -71,7 +72,7 @@ c-tests: lib
 # --- installation ----------------------------------------------------------------------------------
 
 install: lib
-	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(MANDIR)/man3
 	install -m 755 $(SO) $(DESTDIR)$(LIBDIR)/
 	ln -sf libctoffload.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libctoffload.so.$(SOVERSION)
 	ln -sf libctoffload.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libctoffload.so
@@ -80,6 +81,18 @@ install: lib
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
 	    -e 's|@VERSION@|$(VERSION)|' src/ffi/ctoffload.pc.in \
 	    > $(DESTDIR)$(LIBDIR)/pkgconfig/ctoffload.pc
+	install -m 644 docs/man/ctoffload.3 $(DESTDIR)$(MANDIR)/man3/
+
+# What a packager and then a user does: install into a folder, and build against what lies there.
+STAGE := $(abspath $(TARGET))/stage
+check-install: lib
+	rm -rf $(STAGE)
+	$(MAKE) --no-print-directory install DESTDIR= PREFIX=$(STAGE)
+	PKG_CONFIG_PATH=$(STAGE)/lib/pkgconfig pkg-config --exact-version=$(VERSION) ctoffload
+	flags="$$(PKG_CONFIG_PATH=$(STAGE)/lib/pkgconfig pkg-config --cflags --libs ctoffload)" && \
+	    $(CC) -std=c11 -o $(STAGE)/minimal examples/minimal.c $$flags
+	LD_LIBRARY_PATH=$(STAGE)/lib $(STAGE)/minimal | grep -qx '0x21 0x2a'
+	test -z "$$(man --warnings -l $(STAGE)/share/man/man3/ctoffload.3 2>&1 >/dev/null)"
 
 clean:
 	$(CARGO) clean
