@@ -87,8 +87,8 @@ pub fn parse(input: &[u8]) {
 fn check_fragment(bytes: &[u8], end: usize, found: &Fragment) {
     assert!(found.l3 < found.data && usize::from(found.data) <= bytes.len());
     assert!(found.len > 0 && usize::from(found.data) + usize::from(found.len) <= end);
-    assert!(found.offset % 8 == 0 && found.end() <= 65535);
-    assert!(!found.more || found.len % 8 == 0);
+    assert!(found.offset.is_multiple_of(8) && found.end() <= 65535);
+    assert!(!found.more || found.len.is_multiple_of(8));
 }
 
 /// Any bytes as TCP options: the walk ends, stays inside, and goes on; the parser sees what it sees.

@@ -10,7 +10,10 @@ use super::fuzz;
 use super::packets::{self, Ip, Segment, echo, ethernet, sctp, udp, unreachable};
 use crate::packet::tcp_flags;
 
-const TARGETS: [(&str, fn(&[u8])); 6] = [
+/// The name of a target, and what it does with an input.
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: [Target; 6] = [
     ("parse", fuzz::parse),
     ("tcp_options", fuzz::tcp_options),
     ("icmp_inner", fuzz::icmp_inner),
