@@ -334,6 +334,21 @@ fn a_udp_checksum_that_becomes_zero_is_sent_as_all_ones() {
 }
 
 #[test]
+fn the_checksum_of_a_message_of_zeros_is_all_ones() {
+    // Found by the fuzzer: RFC 1624 gives zero.
+    let reply = |id: [u8; 2]| icmp(ENDS.src, ENDS.dst, 0, 0, [id[0], id[1], 0, 0], &[0; 8]);
+    let mut bytes = reply([0x12, 0x34]);
+    let facts = facts_of(&bytes);
+    let change = Change {
+        sport: Some(0),
+        ..Change::default()
+    };
+    assert_eq!(headers(&mut bytes, &facts, &RAW, &change), Ok(()));
+    assert_eq!(bytes, reply([0, 0]));
+    assert!(read(&bytes).is_ok());
+}
+
+#[test]
 fn a_damaged_packet_stays_damaged() {
     for kind in [Kind::Tcp, Kind::Udp, Kind::Sctp, Kind::Query] {
         let mut bytes = build(kind, ENDS, b"payload!");
