@@ -80,18 +80,19 @@ pub fn quoted(
     let Transport::Error(inner) = &facts.transport else {
         return Err(Reason::IcmpInner);
     };
+    // Padding behind the error is not quoted.
+    let end = bytes
+        .len()
+        .min(usize::from(facts.l4) + facts.l4_len as usize);
+    let bytes = &mut bytes[..end];
     let error = Headers::of_packet(facts, hints);
     let quote = Headers::of_quote(bytes, facts.family, inner);
     if !error.is_inside(bytes) || !quote.is_inside(bytes) {
         return Err(Reason::Truncated);
     }
     let difference = quote.translate(bytes, change);
-    amend(
-        bytes,
-        usize::from(facts.l4) + icmp::CHECKSUM,
-        difference,
-        Zero::Number,
-    );
+    let field = usize::from(facts.l4) + icmp::CHECKSUM;
+    amend(bytes, field, difference, Zero::Number);
     Ok(())
 }
 

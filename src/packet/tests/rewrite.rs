@@ -424,6 +424,28 @@ fn only_an_error_quotes_and_only_tcp_and_udp_are_resized() {
 }
 
 #[test]
+fn padding_behind_an_error_is_not_taken_for_a_quoted_checksum() {
+    // Found by the fuzzer: the quote ends where the TCP checksum would begin.
+    let quote = |ends: Ends| build(Kind::Tcp, ends, b"")[..36].to_vec();
+    let mut bytes = unreachable(Ip::v4(9), ENDS.src, &quote(ENDS));
+    let len = bytes.len();
+    bytes.extend([0xee; 8]);
+    let facts = facts_of(&bytes);
+    let change = Change {
+        dport: Some(8080),
+        ..Change::default()
+    };
+    assert_eq!(quoted(&mut bytes, &facts, &RAW, &change), Ok(()));
+    let right = unreachable(
+        Ip::v4(9),
+        ENDS.src,
+        &quote(ENDS.changed(&change, Kind::Tcp)),
+    );
+    assert_eq!(bytes[..len], right);
+    assert_eq!(bytes[len..], [0xee; 8]);
+}
+
+#[test]
 fn the_crc_of_a_quoted_first_fragment_is_left_alone() {
     let packet = build(Kind::Sctp, ENDS, &[7; 100]);
     let fragment = packets::fragments(&packet, 5, 64).swap_remove(0);
