@@ -33,6 +33,10 @@
 //! | 1 | `packet` |
 //! | 0 | `sync`, `clock`, `error`, `reason` |
 
+// The fuzz targets name the crate from outside, and the tests include what they do.
+#[cfg(all(test, not(loom)))]
+extern crate self as ctoffload;
+
 #[forbid(unsafe_code)]
 pub mod alg;
 #[forbid(unsafe_code)]

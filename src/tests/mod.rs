@@ -5,6 +5,9 @@ pub(crate) mod packets;
 #[expect(unsafe_code, reason = "an allocator that counts")]
 mod allocations;
 mod engine;
+#[expect(unreachable_pub, reason = "the fuzz targets include this file, too")]
+mod fuzz;
+mod fuzz_replay;
 mod header;
 mod layers;
 mod layout;

@@ -3,6 +3,8 @@
 //! A function that changes a field returns what the change does to a sum over it, so that a checksum
 //! further out can follow: the one of an ICMP error covers the checksums of what it quotes.
 
+use std::ops::Range;
+
 use super::super::bytes::u16_at;
 use super::super::checksum::{crc32c_difference, difference, fold, update};
 
@@ -51,6 +53,26 @@ pub(super) fn amend(bytes: &mut [u8], at: usize, change: u64, zero: Zero) -> u64
         (new, _) => new,
     };
     put(bytes, at, new.to_be_bytes())
+}
+
+/// Moves the Internet checksum at `at`, which covers `message` and no pseudo-header.
+///
+/// Zero and all ones are the same number to a difference, and which of them is right follows from RFC
+/// 1624 only where something covered is not zero. In an echo reply everything may be: then the sum is
+/// zero, and its complement all ones.
+#[inline]
+pub(super) fn amend_own(bytes: &mut [u8], at: usize, change: u64, message: Range<usize>) -> u64 {
+    let moved = amend(bytes, at, change, Zero::Number);
+    if moved == 0 || u16_at(bytes, at) != Some(0) {
+        return moved;
+    }
+    let end = message.end.min(bytes.len());
+    match bytes.get(message.start..end) {
+        Some(message) if message.iter().all(|&byte| byte == 0) => {
+            moved + put(bytes, at, [0xff, 0xff])
+        }
+        _ => moved,
+    }
 }
 
 /// Moves the pseudo-header sum at `at`, which is not complemented, by what became of the addresses.

@@ -25,7 +25,7 @@ use super::{
     Checksum, Facts, Family, Hints, Inner, Transport, icmp, ipv4, ipv6, proto, sctp, tcp, udp,
 };
 use crate::reason::Reason;
-use field::{Zero, amend, amend_crc, move_pseudo_sum, put};
+use field::{Zero, amend, amend_crc, amend_own, move_pseudo_sum, put};
 
 pub use message::{numbers, resized};
 
@@ -80,18 +80,19 @@ pub fn quoted(
     let Transport::Error(inner) = &facts.transport else {
         return Err(Reason::IcmpInner);
     };
+    // Padding behind the error is not quoted.
+    let end = bytes
+        .len()
+        .min(usize::from(facts.l4) + facts.l4_len as usize);
+    let bytes = &mut bytes[..end];
     let error = Headers::of_packet(facts, hints);
     let quote = Headers::of_quote(bytes, facts.family, inner);
     if !error.is_inside(bytes) || !quote.is_inside(bytes) {
         return Err(Reason::Truncated);
     }
     let difference = quote.translate(bytes, change);
-    amend(
-        bytes,
-        usize::from(facts.l4) + icmp::CHECKSUM,
-        difference,
-        Zero::Number,
-    );
+    let field = usize::from(facts.l4) + icmp::CHECKSUM;
+    amend(bytes, field, difference, Zero::Number);
     Ok(())
 }
 
@@ -115,8 +116,8 @@ enum Names {
 enum Sum {
     /// None, or none that we could keep.
     Nothing,
-    /// The Internet checksum, over the transport header alone.
-    Own(usize),
+    /// The Internet checksum, over the message alone, which has so many bytes.
+    Own(usize, u32),
     /// The Internet checksum, over the pseudo-header too.
     WithAddresses(usize, Zero),
     /// The sum of the pseudo-header; the device will add the rest.
@@ -130,7 +131,7 @@ impl Sum {
     const fn end(self) -> usize {
         match self {
             Sum::Nothing => 0,
-            Sum::Own(at) | Sum::WithAddresses(at, _) | Sum::Pseudo(at) => at + 2,
+            Sum::Own(at, _) | Sum::WithAddresses(at, _) | Sum::Pseudo(at) => at + 2,
             Sum::Crc32c(at, _) => at + 4,
         }
     }
@@ -202,13 +203,13 @@ impl Headers {
         }
     }
 
-    /// The checksum of a whole packet; `len` is what a CRC covers, if known.
+    /// The checksum of a transport header; `len` is the length of header and payload, if known.
     #[inline]
     fn sum(protocol: u8, l4: usize, len: Option<u32>) -> Sum {
         match protocol {
             proto::TCP => Sum::WithAddresses(l4 + tcp::CHECKSUM, Zero::Number),
             proto::UDP => Sum::WithAddresses(l4 + udp::CHECKSUM, Zero::NoChecksum),
-            proto::ICMP => Sum::Own(l4 + icmp::CHECKSUM),
+            proto::ICMP => Sum::Own(l4 + icmp::CHECKSUM, len.unwrap_or_default()),
             proto::ICMPV6 => Sum::WithAddresses(l4 + icmp::CHECKSUM, Zero::Number),
             proto::SCTP => len.map_or(Sum::Nothing, |len| Sum::Crc32c(l4 + sctp::CHECKSUM, len)),
             _ => Sum::Nothing,
@@ -241,7 +242,10 @@ impl Headers {
         let names = self.put_names(bytes, change);
         let sum = match self.sum {
             Sum::Nothing => 0,
-            Sum::Own(at) => amend(bytes, at, names, Zero::Number),
+            Sum::Own(at, len) => {
+                let message = self.l4..self.l4 + len as usize;
+                amend_own(bytes, at, names, message)
+            }
             Sum::WithAddresses(at, zero) => amend(bytes, at, addresses + names, zero),
             Sum::Pseudo(at) => move_pseudo_sum(bytes, at, addresses),
             Sum::Crc32c(at, len) => {

@@ -334,6 +334,21 @@ fn a_udp_checksum_that_becomes_zero_is_sent_as_all_ones() {
 }
 
 #[test]
+fn the_checksum_of_a_message_of_zeros_is_all_ones() {
+    // Found by the fuzzer: RFC 1624 gives zero.
+    let reply = |id: [u8; 2]| icmp(ENDS.src, ENDS.dst, 0, 0, [id[0], id[1], 0, 0], &[0; 8]);
+    let mut bytes = reply([0x12, 0x34]);
+    let facts = facts_of(&bytes);
+    let change = Change {
+        sport: Some(0),
+        ..Change::default()
+    };
+    assert_eq!(headers(&mut bytes, &facts, &RAW, &change), Ok(()));
+    assert_eq!(bytes, reply([0, 0]));
+    assert!(read(&bytes).is_ok());
+}
+
+#[test]
 fn a_damaged_packet_stays_damaged() {
     for kind in [Kind::Tcp, Kind::Udp, Kind::Sctp, Kind::Query] {
         let mut bytes = build(kind, ENDS, b"payload!");
@@ -406,6 +421,28 @@ fn only_an_error_quotes_and_only_tcp_and_udp_are_resized() {
         resized(&mut bytes, &facts, &RAW, 65516),
         Err(Reason::NoRoom)
     );
+}
+
+#[test]
+fn padding_behind_an_error_is_not_taken_for_a_quoted_checksum() {
+    // Found by the fuzzer: the quote ends where the TCP checksum would begin.
+    let quote = |ends: Ends| build(Kind::Tcp, ends, b"")[..36].to_vec();
+    let mut bytes = unreachable(Ip::v4(9), ENDS.src, &quote(ENDS));
+    let len = bytes.len();
+    bytes.extend([0xee; 8]);
+    let facts = facts_of(&bytes);
+    let change = Change {
+        dport: Some(8080),
+        ..Change::default()
+    };
+    assert_eq!(quoted(&mut bytes, &facts, &RAW, &change), Ok(()));
+    let right = unreachable(
+        Ip::v4(9),
+        ENDS.src,
+        &quote(ENDS.changed(&change, Kind::Tcp)),
+    );
+    assert_eq!(bytes[..len], right);
+    assert_eq!(bytes[len..], [0xee; 8]);
 }
 
 #[test]

@@ -1,0 +1,6 @@
+//! Any IP packet, translated and back. What must hold is in `src/tests/fuzz.rs`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| ctoffload_fuzz::bodies::rewrite(input));

@@ -1,0 +1,162 @@
+//! Every file of the committed corpora, through the functions that the fuzz targets call.
+//!
+//! The corpora begin with seeds, one packet of each kind; `cargo test --lib -- --ignored
+//! write_the_seeds` writes them again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::fuzz;
+use super::packets::{self, Ip, Segment, echo, ethernet, sctp, udp, unreachable};
+use crate::packet::tcp_flags;
+
+/// The name of a target, and what it does with an input.
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: [Target; 6] = [
+    ("parse", fuzz::parse),
+    ("tcp_options", fuzz::tcp_options),
+    ("icmp_inner", fuzz::icmp_inner),
+    ("ipv6_ext", fuzz::ipv6_ext),
+    ("sctp_chunks", fuzz::sctp_chunks),
+    ("rewrite", fuzz::rewrite),
+];
+
+fn corpora() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus")
+}
+
+#[test]
+fn every_file_of_the_corpora_passes() {
+    // The published package has no corpora.
+    if !corpora().exists() {
+        return;
+    }
+    for (target, run) in TARGETS {
+        let folder = fs::read_dir(corpora().join(target)).expect("each target has a corpus");
+        let mut files = 0;
+        for file in folder {
+            let path = file.expect("readable").path();
+            run(&fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())));
+            files += 1;
+        }
+        assert!(files > 0, "{target} has no file");
+    }
+}
+
+/// One packet of each kind, named.
+fn kinds(a: Ip, b: Ip) -> Vec<(&'static str, Vec<u8>)> {
+    let syn = Segment {
+        src: a,
+        dst: b,
+        options: vec![
+            2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 9,
+        ],
+        ..Segment::v4(1, 1000, 2, 80, tcp_flags::SYN)
+    };
+    let question = udp(a, 5, b, 53, b"question");
+    let chunks = [&[1, 0, 0, 20, 0, 0, 0, 1][..], &[0; 12]].concat();
+    let association = sctp(a, 5, b, 6, 0, &chunks);
+    vec![
+        ("tcp", syn.clone().bytes()),
+        ("tcp-data", syn.payload(9).bytes()),
+        ("udp-zero", packets::without_checksum(question.clone())),
+        ("echo", echo(a, b, 9, false)),
+        (
+            "gre",
+            packets::ip(a, b, crate::packet::proto::GRE, b"anything"),
+        ),
+        ("error-udp", unreachable(b, a, &question)),
+        ("error-sctp", unreachable(b, a, &association)),
+        ("error-echo", unreachable(b, a, &echo(a, b, 9, false))),
+        ("udp", question),
+        ("sctp", association),
+    ]
+}
+
+fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
+    let mut seeds = Vec::new();
+    for (family, a, b) in [("v4", Ip::v4(1), Ip::v4(2)), ("v6", Ip::v6(1), Ip::v6(2))] {
+        for (kind, packet) in kinds(a, b) {
+            let name = format!("{family}-{kind}");
+            let frame = ethernet(&[0x88a8, 0x8100], &packet);
+            seeds.push((
+                "parse",
+                format!("{name}-raw"),
+                [&[0, 0][..], &packet].concat(),
+            ));
+            seeds.push(("parse", name.clone(), [&[1, 0][..], &frame].concat()));
+            let new: Vec<u8> = (1..=36).collect();
+            seeds.push(("rewrite", name.clone(), [&new[..], &packet].concat()));
+            let choice = u8::from(family == "v6");
+            seeds.push((
+                "icmp_inner",
+                name.clone(),
+                [&[choice][..], &packet].concat(),
+            ));
+            if family == "v6" {
+                let long =
+                    packets::with_extensions(&packet, &[(0, 8), (43, 16), (60, 8), (51, 12)]);
+                seeds.push((
+                    "ipv6_ext",
+                    name,
+                    long[6..7].iter().chain(&long[40..]).copied().collect(),
+                ));
+            }
+        }
+        let whole = udp(a, 5, b, 53, &[b'?'; 40]);
+        for (number, fragment) in packets::fragments(&whole, 7, 24).into_iter().enumerate() {
+            let name = format!("{family}-fragment-{number}");
+            seeds.push(("parse", name.clone(), [&[2, 0][..], &fragment].concat()));
+            if family == "v6" {
+                seeds.push(("ipv6_ext", name, [&[44][..], &fragment[40..]].concat()));
+            }
+        }
+    }
+    for (name, options) in [
+        ("syn", &[2, 4, 5, 0xb4, 4, 2, 1, 3, 3, 9, 0, 0][..]),
+        ("odd-sack", &[1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2, 0]),
+        ("timestamps", &[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]),
+        ("length-zero", &[3, 0, 3, 3]),
+        ("length-one", &[3, 1, 3, 3]),
+        ("too-long", &[3, 3, 7, 5, 200, 0, 0, 0]),
+        ("kind-at-the-end", &[1, 1, 1, 3]),
+    ] {
+        seeds.push(("tcp_options", name.to_owned(), options.to_vec()));
+    }
+    for (name, chunks) in [
+        ("init", [&[1, 0, 0, 20, 0, 0, 0, 1][..], &[0; 12]].concat()),
+        (
+            "cookie-and-data",
+            vec![10, 0, 0, 5, 1, 0, 0, 0, 0, 3, 0, 6, 1, 2, 0, 0],
+        ),
+        ("last-without-padding", vec![11, 0, 0, 4, 0, 3, 0, 5, 1]),
+        ("too-short", vec![1, 0, 0, 3]),
+        ("too-long", vec![1, 0, 0, 9, 0, 0, 0, 0]),
+        ("nothing", vec![]),
+    ] {
+        seeds.push(("sctp_chunks", name.to_owned(), chunks));
+    }
+    seeds
+}
+
+#[test]
+#[ignore = "writes into fuzz/corpus"]
+fn write_the_seeds() {
+    for (target, name, bytes) in seeds() {
+        let folder = corpora().join(target);
+        fs::create_dir_all(&folder).expect("the folder can be made");
+        fs::write(folder.join(name), bytes).expect("the file can be written");
+    }
+}
+
+#[test]
+fn every_seed_passes() {
+    for (target, name, bytes) in seeds() {
+        let (_, run) = TARGETS
+            .iter()
+            .find(|(known, _)| *known == target)
+            .unwrap_or_else(|| panic!("{name} is a seed of {target}"));
+        run(&bytes);
+    }
+}
