@@ -55,13 +55,17 @@ const fn words(address: u128) -> u64 {
 }
 
 /// What it does to a sum that `old` becomes `new`. Both stand at the same even offset, and have the
-/// same even length. Zero when nothing changes.
+/// same even length. Zero only when nothing changes: all ones, the other zero of this arithmetic, when
+/// the change makes no difference to the sum.
 #[inline]
 pub(crate) fn difference<const N: usize>(old: &[u8; N], new: &[u8; N]) -> u64 {
     if old == new {
         return 0;
     }
-    add(u64::from(!fold(add(0, old))), new)
+    match add(u64::from(!fold(add(0, old))), new) {
+        0 => 0xffff,
+        change => change,
+    }
 }
 
 /// A checksum field after the fields that it covers changed by `difference` (RFC 1624, equation 3).

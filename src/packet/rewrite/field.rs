@@ -63,7 +63,7 @@ pub(super) fn amend(bytes: &mut [u8], at: usize, change: u64, zero: Zero) -> u64
 #[inline]
 pub(super) fn amend_own(bytes: &mut [u8], at: usize, change: u64, message: Range<usize>) -> u64 {
     let moved = amend(bytes, at, change, Zero::Number);
-    if moved == 0 || u16_at(bytes, at) != Some(0) {
+    if change == 0 || u16_at(bytes, at) != Some(0) {
         return moved;
     }
     let end = message.end.min(bytes.len());

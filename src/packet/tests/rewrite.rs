@@ -336,16 +336,24 @@ fn a_udp_checksum_that_becomes_zero_is_sent_as_all_ones() {
 #[test]
 fn the_checksum_of_a_message_of_zeros_is_all_ones() {
     // Found by the fuzzer: RFC 1624 gives zero.
-    let reply = |id: [u8; 2]| icmp(ENDS.src, ENDS.dst, 0, 0, [id[0], id[1], 0, 0], &[0; 8]);
-    let mut bytes = reply([0x12, 0x34]);
-    let facts = facts_of(&bytes);
-    let change = Change {
-        sport: Some(0),
-        ..Change::default()
-    };
-    assert_eq!(headers(&mut bytes, &facts, &RAW, &change), Ok(()));
-    assert_eq!(bytes, reply([0, 0]));
-    assert!(read(&bytes).is_ok());
+    for id in [0x1234, 0xffff] {
+        let mut bytes = echo_of_zeros(id);
+        let facts = facts_of(&bytes);
+        for (new, right) in [(0, echo_of_zeros(0)), (id, echo_of_zeros(id))] {
+            let change = Change {
+                sport: Some(new),
+                ..Change::default()
+            };
+            assert_eq!(headers(&mut bytes, &facts, &RAW, &change), Ok(()));
+            assert_eq!(bytes, right);
+            assert!(read(&bytes).is_ok());
+        }
+    }
+}
+
+fn echo_of_zeros(id: u16) -> Vec<u8> {
+    let [high, low] = id.to_be_bytes();
+    icmp(ENDS.src, ENDS.dst, 0, 0, [high, low, 0, 0], &[0; 8])
 }
 
 #[test]
