@@ -127,6 +127,26 @@
 #define CT_CONN_ICMP_RELATED 2
 
 /**
+ * The source was translated: in `ct_packet.modified`.
+ */
+#define CT_MODIFIED_SRC 1
+
+/**
+ * The destination was translated.
+ */
+#define CT_MODIFIED_DST 2
+
+/**
+ * A helper changed the payload; `length_delta` says by how many bytes it grew.
+ */
+#define CT_MODIFIED_PAYLOAD 4
+
+/**
+ * The transport checksum holds the sum of the new pseudo-header; the device must complete it.
+ */
+#define CT_MODIFIED_L4_PARTIAL 8
+
+/**
  * Store new connections.
  */
 #define CT_ACTION_COMMIT 1
@@ -135,6 +155,57 @@
  * A connection found in the reply direction is dropped and begun anew. Implies COMMIT.
  */
 #define CT_ACTION_FORCE 2
+
+/**
+ * The `nat` member is meant, even when it translates nothing: packets of connections that were
+ * committed with a translation are translated.
+ */
+#define CT_ACTION_NAT 4
+
+/**
+ * The `timeout_policy` member is meant.
+ */
+#define CT_ACTION_TIMEOUT_POLICY 8
+
+/**
+ * Sources are translated to the range `src`: in `ct_nat.flags`.
+ */
+#define CT_NAT_SRC 1
+
+/**
+ * Destinations are translated to the range `dst`.
+ */
+#define CT_NAT_DST 2
+
+/**
+ * Ports are chosen at random.
+ */
+#define CT_NAT_RANDOM 4
+
+/**
+ * Addresses are chosen by the source address alone, and are the same after a restart.
+ */
+#define CT_NAT_PERSISTENT 8
+
+/**
+ * No helper: `ct_action.helper`.
+ */
+#define CT_HELPER_NONE 0
+
+/**
+ * FTP, on TCP connections.
+ */
+#define CT_HELPER_FTP 1
+
+/**
+ * TFTP, on UDP connections.
+ */
+#define CT_HELPER_TFTP 2
+
+/**
+ * SIP, on UDP connections.
+ */
+#define CT_HELPER_SIP 3
 
 /**
  * A packet was seen in the reply direction.
@@ -383,7 +454,8 @@ struct ct_packet {
    */
   uint8_t *data;
   /**
-   * Contiguous bytes at `data`; all headers must be among them.
+   * Contiguous bytes at `data`; all headers must be among them. The library changes it (and
+   * `total_length` and `tailroom`) when a helper changes the length of the payload.
    */
   uint32_t length;
   /**
@@ -403,7 +475,7 @@ struct ct_packet {
    */
   uint16_t l4_offset;
   /**
-   * Bytes that may be appended behind `length`. Not read in this version.
+   * Bytes behind `length` that a helper may use when the payload grows.
    */
   uint32_t tailroom;
   /**
@@ -447,7 +519,7 @@ struct ct_packet {
    */
   uint32_t ct_mark;
   /**
-   * What was rewritten; always 0 in this version.
+   * CT_MODIFIED_*: what was rewritten by this call.
    */
   uint32_t modified;
   /**
@@ -455,7 +527,7 @@ struct ct_packet {
    */
   uint8_t ct_label[16];
   /**
-   * Bytes by which the packet grew; always 0 in this version.
+   * Bytes by which this call made the packet longer; negative: shorter.
    */
   int32_t length_delta;
   /**
@@ -466,6 +538,58 @@ struct ct_packet {
    * Left alone.
    */
   uint64_t reserved_out[2];
+};
+
+/**
+ * Addresses and ports to translate to.
+ */
+struct ct_nat_range {
+  /**
+   * Lowest address, as in struct ct_tuple; all zero: packets keep theirs.
+   */
+  uint8_t min_address[16];
+  /**
+   * Highest address, inclusive; all zero: `min_address`.
+   */
+  uint8_t max_address[16];
+  /**
+   * Lowest port; 0: no range of ports, they are kept where that is possible.
+   */
+  uint16_t min_port;
+  /**
+   * Highest port, inclusive; 0: `min_port`.
+   */
+  uint16_t max_port;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+};
+
+/**
+ * The `nat()` part of an action.
+ */
+struct ct_nat {
+  /**
+   * CT_NAT_*. Neither CT_NAT_SRC nor CT_NAT_DST: new connections are not translated.
+   */
+  uint32_t flags;
+  /**
+   * 4 or 6: the addresses' version. 0: no address is named.
+   */
+  uint8_t ip_version;
+  /**
+   * Must be 0.
+   */
+  uint8_t reserved[3];
+  /**
+   * New sources.
+   */
+  struct ct_nat_range src;
+  /**
+   * New destinations.
+   */
+  struct ct_nat_range dst;
 };
 
 /**
@@ -504,6 +628,18 @@ struct ct_action {
    * Which bits of the label to set; 0: none.
    */
   uint8_t label_mask[16];
+  /**
+   * CT_HELPER_*: the helper of connections that this action commits.
+   */
+  uint32_t helper;
+  /**
+   * With CT_ACTION_TIMEOUT_POLICY: the timeout policy of connections that this action commits.
+   */
+  uint32_t timeout_policy;
+  /**
+   * With CT_ACTION_NAT: how to translate.
+   */
+  struct ct_nat nat;
 };
 
 /**

@@ -38,11 +38,11 @@ pub struct Action {
 }
 
 impl Action {
-    /// Refuses what the engine cannot do.
+    /// Refuses what cannot be meant.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the part named: bits outside a mask; and, in this version, translation,
-    /// helpers and timeout policies.
+    /// [`Error::Invalid`] with the part named: bits outside a mask, a range of addresses or ports that
+    /// is none.
     pub fn check(&self) -> Result<(), Error> {
         if self.mark.is_some_and(|mark| mark.value & !mark.mask != 0)
             || self
@@ -51,20 +51,6 @@ impl Action {
         {
             return Err(Error::invalid("mark or label has bits outside its mask"));
         }
-        let missing = [
-            (
-                self.nat
-                    .is_some_and(|nat| nat.source.or(nat.destination).is_some()),
-                "nat",
-            ),
-            (self.helper.is_some(), "a helper"),
-            (self.timeout_policy.is_some(), "a timeout policy"),
-        ];
-        match missing.iter().find(|(asked, _)| *asked) {
-            Some((_, part)) => Err(Error::invalid(format!(
-                "{part} is not supported by this version"
-            ))),
-            None => Ok(()),
-        }
+        self.nat.map_or(Ok(()), |nat| nat.check())
     }
 }

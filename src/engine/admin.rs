@@ -19,7 +19,7 @@ impl Engine {
             if cursor.zone.is_none_or(|wanted| wanted == zone)
                 && guard.is_visible(&self.at(zone, now))
             {
-                return Some(self.listing(&guard, now));
+                return Some(self.listed(guard, now));
             }
         }
         None
@@ -29,15 +29,14 @@ impl Engine {
     #[must_use]
     pub fn connection(&self, id: ConnectionId, now: Time) -> Option<Connection> {
         let guard = self.table.get(id)?;
-        guard
-            .is_visible(&self.at(guard.zone(), now))
-            .then(|| self.listing(&guard, now))
+        let visible = guard.is_visible(&self.at(guard.zone(), now));
+        visible.then(|| self.listed(guard, now))
     }
 
     /// The connection to which a packet with `tuple` belongs, in either direction.
     #[must_use]
     pub fn lookup(&self, tuple: &Tuple, now: Time) -> Option<Connection> {
-        self.find(tuple, now).map(|guard| self.listing(&guard, now))
+        self.find(tuple, now).map(|guard| self.listed(guard, now))
     }
 
     /// Flushes connections; they are invisible when this returns.
@@ -55,7 +54,7 @@ impl Engine {
                 let guard = self
                     .find(&tuple, now)
                     .ok_or_else(|| Error::NotFound("no connection has this tuple".into()))?;
-                self.remove(guard);
+                self.remove(guard, now);
             }
         }
         Ok(())
@@ -77,9 +76,14 @@ impl Engine {
         }
     }
 
-    /// The tuple that a packet of this connection reports as its original one.
-    pub(super) fn original_tuple(&self, guard: &Guard<'_>) -> Tuple {
-        guard.original()
+    fn listed(&self, guard: Guard<'_>, now: Time) -> Connection {
+        let mut connection = self.listing(&guard, now);
+        if guard.flags().contains(Flags::RELATED) {
+            let parent = guard.parent();
+            drop(guard);
+            connection.parent = self.parent_tuple(parent, connection.id);
+        }
+        connection
     }
 
     fn listing(&self, guard: &Guard<'_>, now: Time) -> Connection {

@@ -24,10 +24,14 @@ use super::Engine;
 use super::action::Action;
 use super::config::{Profile, Switches};
 use super::create::Created;
-use super::descriptor::{ConnectionId, Descriptor, Metadata, state};
+use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, state};
+use super::follow::{self, Followed};
 use super::statistics::{Counter, Tally};
+use super::translate::{self, Occupied};
 use super::verdict;
+use crate::alg::expect::Parent;
 use crate::clock::Time;
+use crate::nat::Binding;
 use crate::packet::{self, Facts, Transport, proto};
 use crate::reason::Reason;
 use crate::table::{At, Flags, Guard, Probe};
@@ -77,6 +81,10 @@ pub(super) struct Batch<'e> {
     pub(super) switches: Switches,
     pub(super) kernel: bool,
     pub(super) tally: Tally,
+    /// What a helper's expectation says of the present packet, which was not stored.
+    pub(super) expected: Option<Parent>,
+    /// The tuples of the connection that the present packet began.
+    pub(super) stored: Option<(Tuple, Tuple)>,
 }
 
 /// What became of a packet whose connection was looked for.
@@ -127,6 +135,8 @@ impl<'e> Batch<'e> {
             switches,
             kernel,
             tally: Tally::default(),
+            expected: None,
+            stored: None,
         }
     }
 
@@ -243,14 +253,57 @@ impl<'e> Batch<'e> {
         {
             return false;
         }
+        let binding = translate::due(&guard, self.action, metadata.state);
+        let mut facts = None;
+        if binding.is_some() {
+            // Without the packet's headers nothing can be translated: the whole way says why.
+            let Ok(parsed) = packet::parse(packet.bytes(), &packet.hints(), &self.parse) else {
+                return false;
+            };
+            facts = Some(parsed);
+        }
         self.tally.add(Counter::Cached, 1);
         metadata.zone = self.action.zone;
         metadata.reason = Reason::None;
         verdict::set_mark_and_label(&mut guard, self.action);
         verdict::read_mark_and_label(&guard, &mut metadata);
         drop(guard);
+        if self.action.nat.is_some() {
+            metadata.connection = ConnectionId::NONE;
+        }
+        let mut modified = Modified::default();
+        if let (Some(binding), Some(facts)) = (&binding, &facts) {
+            let direction = if metadata.reply {
+                Direction::Reply
+            } else {
+                Direction::Original
+            };
+            modified = self.translate(packet, facts, binding, direction, &mut metadata);
+        }
         packet.set_metadata(&metadata);
+        packet.set_modified(modified);
         true
+    }
+
+    /// Translates a packet. One that cannot be translated becomes invalid.
+    fn translate<P: Descriptor>(
+        &mut self,
+        packet: &mut P,
+        facts: &Facts,
+        binding: &Binding,
+        direction: Direction,
+        metadata: &mut Metadata,
+    ) -> Modified {
+        match translate::translate(packet, facts, binding, direction, metadata) {
+            Ok(modified) => modified,
+            Err(reason) => {
+                metadata.state |= state::INV;
+                metadata.reason = reason;
+                self.tally.add(Counter::Invalid, 1);
+                self.engine.statistics.reason(reason);
+                Modified::default()
+            }
+        }
     }
 
     /// Steps 1 to 12 for one packet.
@@ -271,7 +324,7 @@ impl<'e> Batch<'e> {
         let judged = match found {
             // 3: `force` drops a connection that this packet would only be the reply of.
             Some((guard, Direction::Reply)) if self.action.force => {
-                self.engine.remove(guard);
+                self.engine.remove(guard, self.at.now);
                 self.unknown(packet, &slot.facts, &slot.tuple(), metadata.state)
             }
             Some((guard, direction)) => {
@@ -329,6 +382,14 @@ impl<'e> Batch<'e> {
             words: guard.protocol(),
             extension: [0; 8],
         };
+        let own;
+        let mut facts = facts;
+        if flags.contains(Flags::HELPER) {
+            let translated = before & (state::SNAT | state::DNAT) != 0;
+            let control = self.engine.controls.get(guard.id());
+            own = follow::own_numbers(facts, &control, direction, translated);
+            facts = &own;
+        }
         let extended = track::uses_extension(self.track.machine, facts.proto);
         if extended {
             words.extension = guard.extension();
@@ -363,7 +424,7 @@ impl<'e> Batch<'e> {
                     Direction::Original => guard.original(),
                     Direction::Reply => guard.reply(),
                 };
-                self.engine.remove(guard);
+                self.engine.remove(guard, self.at.now);
                 return self.unknown(packet, facts, &tuple, bits);
             }
         };
@@ -466,7 +527,7 @@ impl<'e> Batch<'e> {
             zone: self.action.zone,
             ..Metadata::default()
         };
-        let wants_original = packet.wants_original();
+        let mut modified = Modified::default();
         match judged.connection {
             Some((mut guard, direction)) => {
                 verdict::set_mark_and_label(&mut guard, self.action);
@@ -476,19 +537,58 @@ impl<'e> Batch<'e> {
                 if self.action.nat.is_none() {
                     metadata.connection = guard.id();
                 }
-                let original = wants_original.then(|| self.engine.original_tuple(&guard));
-                drop(guard);
-                if let Some(tuple) = original {
-                    packet.set_original(Some(&tuple));
+                let binding = translate::due(&guard, self.action, metadata.state);
+                let followed = Followed::of(&guard, &metadata);
+                if packet.wants_original() {
+                    self.write_original(packet, guard);
+                } else {
+                    drop(guard);
+                }
+                if let Some((original, reply)) = self.stored.take() {
+                    let engine = self.engine;
+                    let occupied = Occupied::new(&engine.table, original.zone, self.at.now);
+                    engine.translations.changed(&original, &reply, &occupied);
+                }
+                if let Some(binding) = binding {
+                    let facts = &slot.facts;
+                    modified = self.translate(packet, facts, &binding, direction, &mut metadata);
+                }
+                if let Some(followed) = followed {
+                    let facts = &slot.facts;
+                    let changed = &mut modified;
+                    self.follow(packet, facts, &followed, direction, &mut metadata, changed);
                 }
             }
             None => {
-                if wants_original {
-                    packet.set_original(Some(&slot.tuple()));
+                let parent = self.expected.take();
+                if let Some(parent) = &parent {
+                    metadata.mark = parent.mark;
+                    metadata.label = parent.label;
+                }
+                if packet.wants_original() {
+                    let original = parent.map_or_else(|| slot.tuple(), |parent| parent.original);
+                    packet.set_original(Some(&original));
                 }
             }
         }
         packet.set_metadata(&metadata);
+        if modified != Modified::default() {
+            packet.set_modified(modified);
+        }
+    }
+
+    /// Tells the original tuple of a connection; for one that came from an expectation, that of its
+    /// parent.
+    fn write_original<P: Descriptor>(&self, packet: &mut P, guard: Guard<'e>) {
+        let mut original = guard.original();
+        if guard.flags().contains(Flags::RELATED) {
+            let (parent, child) = (guard.parent(), guard.id());
+            drop(guard);
+            original = self.engine.parent_tuple(parent, child).unwrap_or(original);
+        } else {
+            drop(guard);
+        }
+        packet.set_original(Some(&original));
     }
 
     /// Milliseconds that a connection may be idle.

@@ -79,6 +79,17 @@ impl Profile {
     }
 }
 
+impl Profile {
+    /// Milliseconds that a helper's expectation lives; `None`: as long as its parent. The kernel's
+    /// helpers give five minutes (FTP, TFTP) or three (SIP's signalling); the longer one is used.
+    pub(super) const fn expectation_lifetime(self) -> Option<u64> {
+        match self {
+            Profile::Ovs => None,
+            Profile::Kernel | Profile::Strict => Some(300_000),
+        }
+    }
+}
+
 impl Words for Switches {
     fn to_words(self) -> [u64; WORDS] {
         let bits = [

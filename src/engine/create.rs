@@ -11,14 +11,27 @@
 use super::batch::{Batch, Judged};
 use super::descriptor::{ConnectionId, state};
 use super::statistics::Counter;
+use super::translate::Occupied;
+use crate::alg::expect::Expectation;
+use crate::nat::{Nat, Outcome};
 use crate::packet::Facts;
 use crate::reason::Reason;
 use crate::table::{Flags, Guard, InsertError, New, Probe};
 use crate::track;
 use crate::tuple::{Direction, Tuple};
 
+/// How often a connection is tried to be stored while other threads store and remove the same tuples.
+const MOST_TRIES: u32 = 8;
 /// Records that a full table looks through for flushed or expired ones before it refuses.
 const RECLAIM: u32 = 256;
+
+/// Why a connection was not stored.
+enum Unstored<'e> {
+    /// Another thread was first.
+    LostRace(Guard<'e>, Direction),
+    /// There is no place for it.
+    Refused(Reason),
+}
 
 pub(super) enum Created<'e> {
     /// The verdict, with the new connection if it was stored.
@@ -46,18 +59,24 @@ impl<'e> Batch<'e> {
             }
         };
         self.tally.add(Counter::New, 1);
+        let expectation = self.engine.expectations.find(tuple, self.at.now);
         if !(self.action.commit || self.action.force) {
-            return Created::Done(not_stored(Reason::NotCommitted));
+            return Created::Done(self.not_stored(Reason::NotCommitted, expectation.as_ref()));
         }
-        let (key, side) = tuple.key();
-        let hash = self.engine.table.hash(&key);
+        let parent = expectation.as_ref().map(|expectation| &expectation.parent);
         let policy = self.engine.policy_index(self.action.timeout_policy);
-        let mark = self.action.mark.map_or(0, |mark| mark.value);
-        let label = self.action.label.map_or(0, |label| label.value);
+        let helper = self.action.helper.filter(|helper| helper.fits(tuple));
+        let (mark, label) = match parent {
+            Some(parent) => (parent.mark, parent.label),
+            None => (
+                self.action.mark.map_or(0, |mark| mark.value),
+                self.action.label.map_or(0, |label| label.value),
+            ),
+        };
         let mut flags = Flags::default();
-        if label != 0 {
-            flags.insert(Flags::LABEL);
-        }
+        flags.set(Flags::LABEL, label != 0);
+        flags.set(Flags::RELATED, parent.is_some());
+        flags.set(Flags::HELPER, helper.is_some());
         let new = New {
             original: *tuple,
             reply: None,
@@ -71,50 +90,129 @@ impl<'e> Batch<'e> {
             mark,
             protocol: opened.state.words,
             label,
-            parent: ConnectionId::NONE,
-            helper: 0,
+            parent: parent.map_or(ConnectionId::NONE, |parent| parent.id),
+            helper: helper.map_or(0, |helper| helper as u8),
             in_port,
             extension: track::uses_extension(self.track.machine, facts.proto)
                 .then_some(opened.state.extension),
         };
+        let nat = match (&self.action.nat, &expectation) {
+            (None, _) => None,
+            (Some(_), Some(expectation)) => expectation.nat.as_ref(),
+            (Some(nat), None) => Some(nat),
+        };
+        match self.store(new, nat) {
+            Ok(guard) => {
+                self.tally.add(Counter::Committed, 1);
+                if self.switches.accounting {
+                    guard.count(Direction::Original, facts.ip_len());
+                }
+                let mut bits = state::NEW;
+                if let Some(parent) = parent {
+                    bits |= state::REL;
+                    self.engine.parents.created(guard.id(), parent.original);
+                }
+                Created::Done(Judged {
+                    state: bits,
+                    reason: Reason::None,
+                    connection: Some((guard, Direction::Original)),
+                })
+            }
+            Err(Unstored::LostRace(guard, direction)) => Created::LostRace(guard, direction),
+            Err(Unstored::Refused(reason)) => {
+                self.engine.statistics.reason(reason);
+                Created::Done(self.not_stored(reason, expectation.as_ref()))
+            }
+        }
+    }
+
+    /// Stores a connection, with a translation if there is a rule for one.
+    fn store(&mut self, mut new: New, nat: Option<&Nat>) -> Result<Guard<'e>, Unstored<'e>> {
+        let (key, side) = new.original.key();
+        let hash = self.engine.table.hash(&key);
+        let mut made_room = false;
         let mut tries = 0;
         loop {
-            tries += 1;
+            if let Some(nat) = nat {
+                self.bind(&mut new, nat).map_err(Unstored::Refused)?;
+            }
             match self.engine.table.insert(&new, hash, &self.at) {
                 Ok(guard) => {
-                    self.tally.add(Counter::Committed, 1);
-                    if self.switches.accounting {
-                        guard.count(Direction::Original, facts.ip_len());
-                    }
-                    return Created::Done(Judged {
-                        state: state::NEW,
-                        reason: Reason::None,
-                        connection: Some((guard, Direction::Original)),
-                    });
+                    let reply = new.reply.unwrap_or_else(|| new.original.reversed());
+                    self.stored = Some((new.original, reply));
+                    return Ok(guard);
                 }
                 Err(InsertError::Exists) => {
                     let table = &self.engine.table;
-                    match table.find(Probe::NONE, hash, &key, side, &self.at) {
-                        Some((guard, direction)) => return Created::LostRace(guard, direction),
-                        // It came and went between the two look-ups.
-                        None if tries < 4 => {}
-                        None => return Created::Done(not_stored(Reason::NoMemory)),
+                    let found = table.find(Probe::NONE, hash, &key, side, &self.at);
+                    if let Some((guard, direction)) = found {
+                        return Err(Unstored::LostRace(guard, direction));
+                    }
+                    // It came and went between the two look-ups.
+                    tries += 1;
+                    if tries == MOST_TRIES {
+                        return Err(Unstored::Refused(Reason::NoMemory));
                     }
                 }
-                Err(InsertError::Full) if tries == 1 && self.make_room() => {}
+                Err(InsertError::ReplyExists) => {
+                    // Another thread took the same reply tuple a moment ago.
+                    tries += 1;
+                    if tries == MOST_TRIES {
+                        self.tally.add(Counter::NatUnsettled, 1);
+                        return Err(Unstored::Refused(Reason::NatExhausted));
+                    }
+                }
+                Err(InsertError::Full) if !made_room && self.make_room() => made_room = true,
                 Err(InsertError::Full) => {
                     self.tally.add(Counter::TableFull, 1);
-                    self.engine.statistics.reason(Reason::TableFull);
-                    return Created::Done(not_stored(Reason::TableFull));
+                    return Err(Unstored::Refused(Reason::TableFull));
                 }
-                Err(InsertError::ReplyExists) => {
-                    return Created::Done(not_stored(Reason::NatExhausted));
-                }
-                Err(InsertError::NoMemory) => {
-                    self.engine.statistics.reason(Reason::NoMemory);
-                    return Created::Done(not_stored(Reason::NoMemory));
-                }
+                Err(InsertError::NoMemory) => return Err(Unstored::Refused(Reason::NoMemory)),
             }
+        }
+    }
+
+    /// Chooses the translation of a new connection.
+    fn bind(&mut self, new: &mut New, nat: &Nat) -> Result<(), Reason> {
+        if nat
+            .family
+            .is_some_and(|family| family != new.original.family)
+        {
+            return Err(Reason::NatFamily);
+        }
+        let occupied = Occupied::new(&self.engine.table, new.original.zone, self.at.now);
+        match self
+            .engine
+            .translations
+            .choose(&new.original, nat, &occupied)
+        {
+            Outcome::Untouched => Ok(()),
+            Outcome::Chosen(binding) => {
+                new.reply = (binding.reply != new.original.reversed()).then_some(binding.reply);
+                new.flags.set(Flags::SOURCE_NAT, binding.kind.source());
+                new.flags
+                    .set(Flags::DESTINATION_NAT, binding.kind.destination());
+                Ok(())
+            }
+            Outcome::Exhausted => {
+                self.tally.add(Counter::NatExhausted, 1);
+                Err(Reason::NatExhausted)
+            }
+            Outcome::Unsettled => {
+                self.tally.add(Counter::NatUnsettled, 1);
+                Err(Reason::NatExhausted)
+            }
+        }
+    }
+
+    /// The verdict of a packet that may open a connection, which was not stored. When a helper
+    /// expected it, it shows its parent's mark, label and tuple.
+    fn not_stored(&mut self, reason: Reason, expectation: Option<&Expectation>) -> Judged<'e> {
+        self.expected = expectation.map(|expectation| expectation.parent);
+        Judged {
+            state: state::NEW | if expectation.is_some() { state::REL } else { 0 },
+            reason,
+            connection: None,
         }
     }
 
@@ -129,18 +227,13 @@ impl<'e> Batch<'e> {
                 return true;
             }
         }
-        if self.switches.early_drop && self.engine.table.evict().is_some() {
+        if self.switches.early_drop
+            && let Some(victim) = self.engine.table.victim()
+        {
+            self.engine.remove(victim, self.at.now);
             self.tally.add(Counter::EarlyDrop, 1);
             return true;
         }
         false
-    }
-}
-
-fn not_stored<'e>(reason: Reason) -> Judged<'e> {
-    Judged {
-        state: state::NEW,
-        reason,
-        connection: None,
     }
 }

@@ -72,6 +72,10 @@ pub trait Descriptor {
     fn wants_original(&self) -> bool;
     /// Tells that headers were rewritten, and which checksums the device must now complete.
     fn set_modified(&mut self, modified: Modified);
+    /// Makes the contiguous bytes `len` long: the packet grows into the room behind it, or shrinks.
+    /// `false` when there is no such room; nothing is changed then.
+    #[must_use]
+    fn resize(&mut self, len: usize) -> bool;
     /// Asks for the packet's first bytes to be brought into the cache.
     fn prefetch(&self);
 }
@@ -162,6 +166,10 @@ impl Descriptor for Frame {
     }
     fn set_modified(&mut self, modified: Modified) {
         self.modified = modified;
+    }
+    fn resize(&mut self, len: usize) -> bool {
+        self.bytes.resize(len, 0);
+        true
     }
     fn prefetch(&self) {}
 }

@@ -13,20 +13,26 @@ mod batch;
 pub mod config;
 mod create;
 pub mod descriptor;
+mod follow;
 pub mod listing;
+mod related;
+mod removal;
 pub mod statistics;
 mod sweep;
+mod translate;
 mod verdict;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+use crate::alg::control::Controls;
+use crate::alg::expect::{Expectations, Limits};
 use crate::clock::Time;
 use crate::error::Error;
 use crate::policy::timeouts::Durations;
 use crate::policy::zones::Zones;
 use crate::reason::Reason;
 use crate::sync::seqlock::SeqLock;
-use crate::table::{self, Guard, Table};
+use crate::table::{self, Table};
 use crate::track;
 use crate::tuple::hash::Secret;
 use crate::tuple::{Tuple, Zone};
@@ -34,7 +40,9 @@ use action::Action;
 use batch::Batch;
 use config::{Config, Profile, Switches};
 use descriptor::{Descriptor, Metadata};
+use related::Parents;
 use statistics::{Counter, Statistics};
+use translate::Translations;
 
 /// What to flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +107,10 @@ pub struct Engine {
     settings: SeqLock<Switches>,
     zones: Zones,
     timeouts: Durations,
+    translations: Translations,
+    expectations: Expectations,
+    controls: Controls,
+    parents: Parents,
     statistics: Statistics,
 }
 
@@ -110,8 +122,15 @@ impl Engine {
     pub fn new(config: &Config) -> Result<Engine, Error> {
         config.check()?;
         let kernel = config.profile != Profile::Ovs;
+        // Each with its own part of the secret: who learns one learns nothing of the others.
+        let secret = |number: u64| {
+            Secret::new(match config.seed {
+                Some(seed) => seed.map(|word| word.rotate_left(number as u32).wrapping_add(number)),
+                None => random_words(),
+            })
+        };
         let table = Table::new(&table::Config {
-            secret: Secret::new(config.seed.unwrap_or_else(random_words)),
+            secret: secret(0),
             limit: config.max_connections,
             initial: config.initial_connections,
             extension: kernel,
@@ -131,6 +150,13 @@ impl Engine {
             } else {
                 track::Machine::Ovs
             }),
+            translations: Translations::new(secret(1), secret(2)),
+            expectations: Expectations::new(Limits {
+                lifetime: config.profile.expectation_lifetime(),
+                ..Limits::default()
+            }),
+            controls: Controls::default(),
+            parents: Parents::new(),
             statistics: Statistics::new(),
         })
     }
@@ -228,11 +254,6 @@ impl Engine {
 
     fn policy_index(&self, _policy: Option<u32>) -> u16 {
         0
-    }
-
-    fn remove(&self, guard: Guard<'_>) {
-        self.table.remove(guard);
-        self.statistics.count(Counter::Removed, 1);
     }
 }
 

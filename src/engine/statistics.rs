@@ -41,6 +41,10 @@ counters! {
     EarlyDrop, "Connections removed to make room.", "early_drop";
     Removed, "Connections removed.", "delete";
     TranslatedMiss, "Translated packets whose connection was not found.", "lookup_natted_miss";
+    Expected, "Connections that helpers expect.", "expect_create";
+    ExpectationsFull, "Expectations refused because there were too many.", "expect_full";
+    NatExhausted, "Connections not stored because their NAT range was used up.", "nat_exhausted";
+    NatUnsettled, "Searches of a NAT range that ended before they had seen all of it.", "nat_unsettled";
     TcpBypassed, "TCP packets outside the window that were let through.", "tcp_seq_chk_bypass";
 }
 

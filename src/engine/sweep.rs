@@ -15,6 +15,7 @@ impl Engine {
     /// connections will need, so that packets don't wait for it.
     pub fn sweep(&self, now: Time, budget: Budget) -> Swept {
         self.table.provision();
+        self.expectations.sweep(now);
         let swept = self.sweep_some(now, budget.records);
         self.statistics
             .count(Counter::Removed, u64::from(swept.removed));
@@ -22,9 +23,10 @@ impl Engine {
     }
 
     pub(super) fn sweep_some(&self, now: Time, records: u32) -> Swept {
-        let swept = self
-            .table
-            .sweep(SweepAt { now }, records, &mut |_guard| Sweep::Remove);
+        let swept = self.table.sweep(SweepAt { now }, records, &mut |guard| {
+            self.remove_quietly(guard, now);
+            Sweep::Removed
+        });
         Swept {
             looked_at: swept.looked_at,
             removed: swept.removed,

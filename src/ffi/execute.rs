@@ -4,40 +4,61 @@ use std::ffi::c_int;
 
 use super::guard::{Failure, guard, guard_batch, invalid};
 use super::handle::{conntrack, instance, peek};
-use super::types::{CT_ACTION_COMMIT, CT_ACTION_FORCE, ct_action, ct_packet, ct_sweep};
-use super::{convert, packet};
+use super::types::{
+    CT_ACTION_COMMIT, CT_ACTION_FORCE, CT_ACTION_NAT, CT_ACTION_TIMEOUT_POLICY, CT_HELPER_NONE,
+    ct_action, ct_packet, ct_sweep,
+};
+use super::{convert, nat, packet};
 use crate::clock::Time;
 use crate::engine::Budget;
-use crate::engine::action::{Action, Masked};
+use crate::engine::action::{Action, Helper, Masked};
 
 /// A time from C; before the epoch is the epoch.
 pub(super) fn time(now_ms: i64) -> Time {
     Time::from_millis(u64::try_from(now_ms).unwrap_or(0))
 }
 
+const ACTION_FLAGS: u32 =
+    CT_ACTION_COMMIT | CT_ACTION_FORCE | CT_ACTION_NAT | CT_ACTION_TIMEOUT_POLICY;
+
 fn action_from_c(action: &ct_action) -> Result<Action, Failure> {
-    if action.flags & !(CT_ACTION_COMMIT | CT_ACTION_FORCE) != 0 || action.reserved != 0 {
+    if action.flags & !ACTION_FLAGS != 0 || action.reserved != 0 {
         return Err(invalid("ct_action.flags has unknown bits"));
     }
     let label = u128::from_be_bytes(action.label);
     let label_mask = u128::from_be_bytes(action.label_mask);
-    if action.mark & !action.mark_mask != 0 || label & !label_mask != 0 {
-        return Err(invalid("mark or label has bits outside its mask"));
-    }
-    Ok(Action {
+    let helper = match action.helper {
+        CT_HELPER_NONE => None,
+        number => Some(
+            u8::try_from(number)
+                .ok()
+                .and_then(Helper::from_number)
+                .ok_or_else(|| invalid("ct_action.helper is not one of CT_HELPER_*"))?,
+        ),
+    };
+    let has = |flag: u32| action.flags & flag != 0;
+    let action = Action {
         zone: action.zone,
-        commit: action.flags & CT_ACTION_COMMIT != 0,
-        force: action.flags & CT_ACTION_FORCE != 0,
-        mark: (action.mark_mask != 0).then_some(Masked {
+        commit: has(CT_ACTION_COMMIT),
+        force: has(CT_ACTION_FORCE),
+        mark: (action.mark_mask != 0 || action.mark != 0).then_some(Masked {
             value: action.mark,
             mask: action.mark_mask,
         }),
-        label: (label_mask != 0).then_some(Masked {
+        label: (label_mask != 0 || label != 0).then_some(Masked {
             value: label,
             mask: label_mask,
         }),
-        ..Action::default()
-    })
+        helper,
+        nat: if has(CT_ACTION_NAT) {
+            Some(nat::from_c(&action.nat)?)
+        } else {
+            None
+        },
+        timeout_policy: has(CT_ACTION_TIMEOUT_POLICY).then_some(action.timeout_policy),
+    };
+    action.check()?;
+    Ok(action)
 }
 
 /// Tracks a batch of packets at time `now_ms` (milliseconds since any epoch, the same in all calls).

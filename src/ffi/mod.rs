@@ -15,6 +15,7 @@ pub mod dump;
 pub mod execute;
 mod guard;
 pub mod handle;
+mod nat;
 mod packet;
 mod status;
 mod tuple;

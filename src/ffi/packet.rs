@@ -1,7 +1,8 @@
 //! The C packet as the engine sees it: read in place, nothing copied.
 
 use super::types::{
-    CT_CONN_ICMP_RELATED, CT_CONN_REPLY, CT_OFFSET_UNKNOWN, CT_PACKET_IP_CSUM_BAD,
+    CT_CONN_ICMP_RELATED, CT_CONN_REPLY, CT_MODIFIED_DST, CT_MODIFIED_L4_PARTIAL,
+    CT_MODIFIED_PAYLOAD, CT_MODIFIED_SRC, CT_OFFSET_UNKNOWN, CT_PACKET_IP_CSUM_BAD,
     CT_PACKET_IP_CSUM_GOOD, CT_PACKET_L4_CSUM_BAD, CT_PACKET_L4_CSUM_GOOD, CT_PACKET_READ_ONLY,
     ct_packet,
 };
@@ -43,8 +44,8 @@ impl Descriptor for ct_packet {
         if self.data.is_null() {
             return &[];
         }
-        // SAFETY: the caller of `conntrack_execute` promises `length` readable bytes at `data` that
-        // nobody else writes during the call; no slice is longer than `isize::MAX`, as `length` has 32
+        // SAFETY: the caller of `conntrack_execute` promises `length` readable bytes at `data`, and
+        // `tailroom` more for packets that grew, that nobody else writes during the call; no slice is longer than `isize::MAX`, as `length` has 32
         // bits and the target 64.
         unsafe { std::slice::from_raw_parts(self.data, self.length as usize) }
     }
@@ -121,7 +122,34 @@ impl Descriptor for ct_packet {
         !self.orig_tuple.is_null()
     }
 
-    fn set_modified(&mut self, _modified: Modified) {}
+    #[cold]
+    fn set_modified(&mut self, modified: Modified) {
+        let bit = |on: bool, bit: u32| u32::from(on) * bit;
+        self.modified = bit(modified.source, CT_MODIFIED_SRC)
+            | bit(modified.destination, CT_MODIFIED_DST)
+            | bit(modified.payload, CT_MODIFIED_PAYLOAD)
+            | bit(modified.l4_partial, CT_MODIFIED_L4_PARTIAL);
+        self.length_delta = modified.length_delta;
+    }
+
+    #[cold]
+    fn resize(&mut self, len: usize) -> bool {
+        let Ok(len) = u32::try_from(len) else {
+            return false;
+        };
+        let Some(tailroom) =
+            u32::checked_add(self.length, self.tailroom).and_then(|most| most.checked_sub(len))
+        else {
+            return false;
+        };
+        self.tailroom = tailroom;
+        self.length = len;
+        if self.total_length != 0 {
+            // A chained packet is never resized.
+            self.total_length = len;
+        }
+        true
+    }
 
     #[inline]
     fn prefetch(&self) {

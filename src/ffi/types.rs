@@ -73,6 +73,15 @@ pub const CT_CONN_REPLY: u32 = 1;
 /// The connection of `connection` was found by an ICMP error.
 pub const CT_CONN_ICMP_RELATED: u32 = 2;
 
+/// The source was translated: in `ct_packet.modified`.
+pub const CT_MODIFIED_SRC: u32 = 1;
+/// The destination was translated.
+pub const CT_MODIFIED_DST: u32 = 2;
+/// A helper changed the payload; `length_delta` says by how many bytes it grew.
+pub const CT_MODIFIED_PAYLOAD: u32 = 4;
+/// The transport checksum holds the sum of the new pseudo-header; the device must complete it.
+pub const CT_MODIFIED_L4_PARTIAL: u32 = 8;
+
 /// A packet, described where it is. Two cache lines: the caller fills the first, the library the
 /// second. Before a packet's first pass the second line must be zero; between passes (recirculation)
 /// it stays as it is. 64-byte alignment is best, 8-byte alignment is required.
@@ -81,7 +90,8 @@ pub const CT_CONN_ICMP_RELATED: u32 = 2;
 pub struct ct_packet {
     /// First contiguous byte: of the frame, or of the IP header with `l3_offset` 0.
     pub data: *mut u8,
-    /// Contiguous bytes at `data`; all headers must be among them.
+    /// Contiguous bytes at `data`; all headers must be among them. The library changes it (and
+    /// `total_length` and `tailroom`) when a helper changes the length of the payload.
     pub length: u32,
     /// Length of the whole packet from `data` on, when it is chained; 0: `length`.
     pub total_length: u32,
@@ -91,7 +101,7 @@ pub struct ct_packet {
     pub l3_offset: u16,
     /// Offset of the transport header, or CT_OFFSET_UNKNOWN. Not read in this version.
     pub l4_offset: u16,
-    /// Bytes that may be appended behind `length`. Not read in this version.
+    /// Bytes behind `length` that a helper may use when the payload grows.
     pub tailroom: u32,
     /// Input port.
     pub in_port: u32,
@@ -114,11 +124,11 @@ pub struct ct_packet {
     pub reason: u8,
     /// Connection mark.
     pub ct_mark: u32,
-    /// What was rewritten; always 0 in this version.
+    /// CT_MODIFIED_*: what was rewritten by this call.
     pub modified: u32,
     /// Connection label, most significant byte first.
     pub ct_label: [u8; 16],
-    /// Bytes by which the packet grew; always 0 in this version.
+    /// Bytes by which this call made the packet longer; negative: shorter.
     pub length_delta: i32,
     /// CT_CONN_*.
     pub connection_flags: u32,
@@ -160,6 +170,62 @@ pub const CT_ACTION_COMMIT: u32 = 1;
 /// A connection found in the reply direction is dropped and begun anew. Implies COMMIT.
 pub const CT_ACTION_FORCE: u32 = 2;
 
+/// The `nat` member is meant, even when it translates nothing: packets of connections that were
+/// committed with a translation are translated.
+pub const CT_ACTION_NAT: u32 = 4;
+/// The `timeout_policy` member is meant.
+pub const CT_ACTION_TIMEOUT_POLICY: u32 = 8;
+
+/// Sources are translated to the range `src`: in `ct_nat.flags`.
+pub const CT_NAT_SRC: u32 = 1;
+/// Destinations are translated to the range `dst`.
+pub const CT_NAT_DST: u32 = 2;
+/// Ports are chosen at random.
+pub const CT_NAT_RANDOM: u32 = 4;
+/// Addresses are chosen by the source address alone, and are the same after a restart.
+pub const CT_NAT_PERSISTENT: u32 = 8;
+
+/// Addresses and ports to translate to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ct_nat_range {
+    /// Lowest address, as in struct ct_tuple; all zero: packets keep theirs.
+    pub min_address: [u8; 16],
+    /// Highest address, inclusive; all zero: `min_address`.
+    pub max_address: [u8; 16],
+    /// Lowest port; 0: no range of ports, they are kept where that is possible.
+    pub min_port: u16,
+    /// Highest port, inclusive; 0: `min_port`.
+    pub max_port: u16,
+    /// Must be 0.
+    pub reserved: u32,
+}
+
+/// The `nat()` part of an action.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ct_nat {
+    /// CT_NAT_*. Neither CT_NAT_SRC nor CT_NAT_DST: new connections are not translated.
+    pub flags: u32,
+    /// 4 or 6: the addresses' version. 0: no address is named.
+    pub ip_version: u8,
+    /// Must be 0.
+    pub reserved: [u8; 3],
+    /// New sources.
+    pub src: ct_nat_range,
+    /// New destinations.
+    pub dst: ct_nat_range,
+}
+
+/// No helper: `ct_action.helper`.
+pub const CT_HELPER_NONE: u32 = 0;
+/// FTP, on TCP connections.
+pub const CT_HELPER_FTP: u32 = 1;
+/// TFTP, on UDP connections.
+pub const CT_HELPER_TFTP: u32 = 2;
+/// SIP, on UDP connections.
+pub const CT_HELPER_SIP: u32 = 3;
+
 /// The `ct()` action: what is asked for every packet of a batch.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -180,6 +246,12 @@ pub struct ct_action {
     pub label: [u8; 16],
     /// Which bits of the label to set; 0: none.
     pub label_mask: [u8; 16],
+    /// CT_HELPER_*: the helper of connections that this action commits.
+    pub helper: u32,
+    /// With CT_ACTION_TIMEOUT_POLICY: the timeout policy of connections that this action commits.
+    pub timeout_policy: u32,
+    /// With CT_ACTION_NAT: how to translate.
+    pub nat: ct_nat,
 }
 
 /// A packet was seen in the reply direction.

@@ -113,9 +113,23 @@ pub struct Nat {
     pub destination: Option<NatRange>,
     /// How to choose.
     pub selection: NatSelection,
+    /// The family of the addresses; packets of the other one cannot be translated by this rule.
+    /// `None`: the rule names no address, or those of any family.
+    pub family: Option<Family>,
 }
 
 impl Nat {
+    /// Checks both ranges.
+    ///
+    /// # Errors
+    /// As [`NatRange::check`].
+    pub fn check(&self) -> Result<(), Error> {
+        for range in [&self.source, &self.destination].into_iter().flatten() {
+            range.check(self.family.unwrap_or(Family::V6))?;
+        }
+        Ok(())
+    }
+
     /// What a connection committed with this action gets translated; `None` for an empty `nat`.
     #[must_use]
     pub const fn kind(&self) -> Option<Kind> {

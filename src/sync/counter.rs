@@ -28,6 +28,15 @@ impl<const N: usize> Counters<N> {
         self.stripes[stripe::current()][index].fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Adds one to counter `index`, and gives a number that no other call gives: how often this stripe
+    /// was counted in, and which one it is.
+    #[inline]
+    pub fn next(&self, index: usize) -> u64 {
+        let stripe = stripe::current();
+        let before = self.stripes[stripe][index].fetch_add(1, Ordering::Relaxed);
+        before * stripe::STRIPES as u64 + stripe as u64
+    }
+
     /// Adds to every counter what a thread counted on its own; zeros cost nothing.
     #[inline]
     pub fn add_all(&self, counts: &[u64; N]) {

@@ -45,6 +45,7 @@ mod tests;
 mod zone;
 
 use crossbeam_utils::Backoff;
+use smallvec::SmallVec;
 
 use crate::clock::Time;
 use crate::error::Error;
@@ -343,6 +344,30 @@ impl Table {
         self.shard(hash)
             .search(hash, |slot| self.claims(slot, &key, side, at).then_some(()))
             .is_some()
+    }
+
+    /// [`Table::occupied`] for up to 32 tuples, with their cache misses overlapping: bit `i` of the
+    /// answer is that of `tuples[i]`.
+    #[must_use]
+    pub fn occupied_many(&self, tuples: &[Tuple], at: &At) -> u32 {
+        let mut asked: SmallVec<[(Key, Side, u64); 32]> = SmallVec::new();
+        for tuple in tuples.iter().take(32) {
+            let (key, side) = tuple.key();
+            let hash = self.hash(&key);
+            self.prefetch(hash);
+            asked.push((key, side, hash));
+        }
+        for (.., hash) in &asked {
+            // For its prefetch of the record that may be meant.
+            let _ = self.probe(*hash);
+        }
+        let mut answer = 0;
+        for (i, (key, side, hash)) in asked.iter().enumerate() {
+            let claimed = |slot| self.claims(slot, key, *side, at).then_some(());
+            let found = self.shard(*hash).search(*hash, claimed);
+            answer |= u32::from(found.is_some()) << i;
+        }
+        answer
     }
 
     /// Without a lock: the record of a slot is visible and claims packets with this key.

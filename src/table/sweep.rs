@@ -9,7 +9,6 @@ use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::sync::spin::Spin;
 use crate::sync::stripe::{self, STRIPES};
 use crate::sync::{AtomicU32, line};
-use crate::tuple::ConnectionId;
 
 /// Records that early drop looks at before it gives up.
 const CANDIDATES: u32 = 32;
@@ -26,12 +25,13 @@ pub struct SweepAt {
 }
 
 /// What becomes of a connection that expired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sweep {
-    /// It goes.
-    Remove,
+pub enum Sweep<'t> {
+    /// The table shall remove it.
+    Remove(Guard<'t>),
+    /// It was removed already.
+    Removed,
     /// It stays until this time (an offload provider saw its packets).
-    Keep(Time),
+    Keep(Guard<'t>, Time),
 }
 
 /// What a sweep did.
@@ -81,11 +81,11 @@ impl Table {
     /// another thread is sweeping, returns at once.
     ///
     /// A connection is found within a second or so of its expiry, counted in calls that complete.
-    pub fn sweep(
-        &self,
+    pub fn sweep<'t>(
+        &'t self,
         at: SweepAt,
         budget: u32,
-        each: &mut dyn FnMut(&mut Guard<'_>) -> Sweep,
+        each: &mut dyn FnMut(Guard<'t>) -> Sweep<'t>,
     ) -> Swept {
         let mut swept = Swept::default();
         let Some(mut position) = self.sweeper.position.try_lock() else {
@@ -134,13 +134,13 @@ impl Table {
     }
 
     /// Looks at every record of a block that was claimed.
-    fn sweep_block(
-        &self,
+    fn sweep_block<'t>(
+        &'t self,
         chunk: usize,
         block: usize,
         at: SweepAt,
         swept: &mut Swept,
-        each: &mut dyn FnMut(&mut Guard<'_>) -> Sweep,
+        each: &mut dyn FnMut(Guard<'t>) -> Sweep<'t>,
     ) {
         let first = ((chunk << PLACE_BITS) + block * BLOCK) as u32;
         let mut earliest = None;
@@ -161,7 +161,7 @@ impl Table {
                 keep(expiry);
                 continue;
             }
-            let Some((mut guard, ())) = self.lock(number, |_| Some(())) else {
+            let Some((guard, ())) = self.lock(number, |_| Some(())) else {
                 continue;
             };
             // The record may have been extended, or be another one by now.
@@ -173,12 +173,13 @@ impl Table {
                 keep(guard.expires());
                 continue;
             }
-            match each(&mut guard) {
-                Sweep::Remove => {
+            match each(guard) {
+                Sweep::Remove(guard) => {
                     swept.removed += 1;
                     self.remove(guard);
                 }
-                Sweep::Keep(until) => {
+                Sweep::Removed => swept.removed += 1,
+                Sweep::Keep(mut guard, until) => {
                     guard.set_expiry(until);
                     keep(until);
                 }
@@ -189,10 +190,10 @@ impl Table {
         }
     }
 
-    /// Early drop: removes the connection that expires first among some that never saw a reply and
-    /// are not assured. The hand of each stripe of threads goes around on its own, over neighbouring
+    /// Early drop: the connection that expires first among some that never saw a reply and are not
+    /// assured. The hand of each stripe of threads goes around on its own, over neighbouring
     /// hot lines.
-    pub fn evict(&self) -> Option<ConnectionId> {
+    pub fn victim(&self) -> Option<Guard<'_>> {
         let end = (self.arena.chunks_used() * CHUNK) as u32;
         if end == 0 {
             return None;
@@ -230,10 +231,7 @@ impl Table {
         hand.store(number, Relaxed);
         let (number, _) = victim?;
         let spare = |word| (!is_precious(Flags::of(word))).then_some(());
-        let (guard, ()) = self.lock(number, spare)?;
-        let id = guard.id();
-        self.remove(guard);
-        Some(id)
+        self.lock(number, spare).map(|(guard, ())| guard)
     }
 }
 

@@ -163,7 +163,7 @@ fn a_shortened_timeout_is_noticed_by_the_sweep() {
                 now: Time::from_millis(now),
             },
             u32::MAX,
-            &mut |_| Sweep::Remove,
+            &mut Sweep::Remove,
         )
     };
     assert_eq!(sweep(900).removed, 0);
@@ -175,15 +175,16 @@ fn a_shortened_timeout_is_noticed_by_the_sweep() {
 fn what_a_sweep_keeps_comes_up_again() {
     let table = table(10);
     drop(insert(&table, &new(tuple(1, Family::V4), None, 1000), 0).expect("room"));
-    let keep = Sweep::Keep(Time::from_millis(10_000));
+    let until = Time::from_millis(10_000);
     let at = |now| SweepAt {
         now: Time::from_millis(now),
     };
-    assert_eq!(table.sweep(at(3000), u32::MAX, &mut |_| keep).removed, 0);
+    let swept = table.sweep(at(3000), u32::MAX, &mut |guard| Sweep::Keep(guard, until));
+    assert_eq!(swept.removed, 0);
     assert!(find(&table, &tuple(1, Family::V4), 5000).is_some());
     assert_eq!(
         table
-            .sweep(at(12_000), u32::MAX, &mut |_| Sweep::Remove)
+            .sweep(at(12_000), u32::MAX, &mut Sweep::Remove)
             .removed,
         1
     );
@@ -201,7 +202,7 @@ fn a_sweep_stops_at_its_budget_and_goes_on_from_there() {
         let at = SweepAt {
             now: Time::from_millis(5000),
         };
-        let swept = table.sweep(at, 1, &mut |_| Sweep::Remove);
+        let swept = table.sweep(at, 1, &mut Sweep::Remove);
         assert!(swept.looked_at <= due::BLOCK as u32);
         removed += swept.removed;
         calls += 1;
@@ -221,9 +222,9 @@ fn a_flush_in_the_middle_of_a_sweep_misses_no_block() {
         now: Time::from_millis(0),
     };
     table.zones().flush(0);
-    assert!(!table.sweep(at, 1, &mut |_| Sweep::Remove).complete);
+    assert!(!table.sweep(at, 1, &mut Sweep::Remove).complete);
     table.zones().flush_all();
-    assert!(table.sweep(at, u32::MAX, &mut |_| Sweep::Remove).complete);
+    assert!(table.sweep(at, u32::MAX, &mut Sweep::Remove).complete);
     assert_eq!(table.len(), 0);
 }
 
@@ -237,11 +238,12 @@ fn early_drop_takes_the_unanswered_that_expires_first_and_spares_the_others() {
         }
         drop(insert(&table, &new, 0).expect("room"));
     }
-    table.evict().expect("three may go");
+    let evict = || table.victim().map(|guard| table.remove(guard));
+    evict().expect("three may go");
     assert!(find(&table, &tuple(2, Family::V4), 0).is_none());
-    table.evict().expect("two may go");
-    table.evict().expect("one may go");
-    assert_eq!(table.evict(), None);
+    evict().expect("two may go");
+    evict().expect("one may go");
+    assert_eq!(evict(), None);
     assert!(find(&table, &tuple(3, Family::V4), 0).is_some());
 }
 
@@ -338,7 +340,7 @@ proptest! {
                 }
                 Op::Sweep => {
                     let at = SweepAt { now: Time::from_millis(now) };
-                    table.sweep(at, u32::MAX, &mut |_| Sweep::Remove);
+                    table.sweep(at, u32::MAX, &mut Sweep::Remove);
                 }
                 Op::Advance(millis) => now += millis,
             }
@@ -352,7 +354,7 @@ proptest! {
         prop_assert_eq!(listed, model.len());
         table.zones().flush_all();
         let at = SweepAt { now: Time::from_millis(now) };
-        table.sweep(at, u32::MAX, &mut |_| Sweep::Remove);
+        table.sweep(at, u32::MAX, &mut Sweep::Remove);
         prop_assert_eq!(table.len(), 0);
         prop_assert!(!table.zones().flush_pending());
     }
@@ -394,7 +396,7 @@ fn nothing_is_lost_while_threads_insert_remove_and_the_table_grows() {
             let at = SweepAt {
                 now: Time::from_millis(5000),
             };
-            assert_eq!(table.sweep(at, 1000, &mut |_| Sweep::Remove).removed, 0);
+            assert_eq!(table.sweep(at, 1000, &mut Sweep::Remove).removed, 0);
         }
     });
     let mut position = 0;

@@ -54,7 +54,11 @@ layouts! {
     ct_tuple {
         src, dst, src_port, dst_port, zone, ip_version, protocol, icmp_type, icmp_code, reserved
     }
-    ct_action { size, flags, zone, reserved, mark, mark_mask, label, label_mask }
+    ct_nat_range { min_address, max_address, min_port, max_port, reserved }
+    ct_nat { flags, ip_version, reserved, src, dst }
+    ct_action {
+        size, flags, zone, reserved, mark, mark_mask, label, label_mask, helper, timeout_policy, nat
+    }
     ct_connection {
         size, id, original, reply, mark, status, label, remaining_ms, created_ms, packets, bytes, state,
         side_state
@@ -74,7 +78,10 @@ constants! {
     CT_STATE_TRACKED CT_STATE_SRC_NAT CT_STATE_DST_NAT
     CT_PACKET_IP_CSUM_GOOD CT_PACKET_IP_CSUM_BAD CT_PACKET_L4_CSUM_GOOD CT_PACKET_L4_CSUM_BAD
     CT_PACKET_READ_ONLY CT_OFFSET_UNKNOWN CT_CONN_REPLY CT_CONN_ICMP_RELATED
-    CT_ACTION_COMMIT CT_ACTION_FORCE
+    CT_MODIFIED_SRC CT_MODIFIED_DST CT_MODIFIED_PAYLOAD CT_MODIFIED_L4_PARTIAL
+    CT_ACTION_COMMIT CT_ACTION_FORCE CT_ACTION_NAT CT_ACTION_TIMEOUT_POLICY
+    CT_NAT_SRC CT_NAT_DST CT_NAT_RANDOM CT_NAT_PERSISTENT
+    CT_HELPER_NONE CT_HELPER_FTP CT_HELPER_TFTP CT_HELPER_SIP
     CT_STATUS_SEEN_REPLY CT_STATUS_ASSURED CT_STATUS_SRC_NAT CT_STATUS_DST_NAT
     CT_OPTION_TCP_SEQ_CHK CT_OPTION_TCP_LOOSE CT_OPTION_STRICT_RESET CT_OPTION_VERIFY_CHECKSUMS
     CT_OPTION_ACCOUNTING CT_OPTION_EARLY_DROP

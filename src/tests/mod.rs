@@ -11,3 +11,4 @@ mod fuzz_replay;
 mod header;
 mod layers;
 mod layout;
+mod nat;

@@ -92,6 +92,7 @@ fn rule() -> impl Strategy<Value = Nat> {
             source,
             destination,
             selection,
+            family: None,
         }
     })
 }

@@ -1,0 +1,177 @@
+//! Translation on the way of a packet: the choice when a connection is stored, the rewriting of every
+//! packet after that.
+//!
+//! The rules are Open vSwitch's (`pkt_nat`, `handle_nat`): a packet is translated when the action has a
+//! `nat` part, even an empty one, the connection has a translation, and the packet was not translated
+//! in this zone already. The state bits SNAT and DNAT say what was done to *this packet*, so the reply
+//! of a source-translated connection carries DNAT. A packet that is out of its window is translated
+//! all the same; whoever forwards it forwards it with the right addresses.
+
+use super::action::Action;
+use super::descriptor::{Descriptor, Metadata, Modified, state};
+use crate::clock::Time;
+use crate::nat::{Allocator, Binding, Kind, Nat, Occupancy, Outcome, Place, Request, Rewrite};
+use crate::packet::rewrite::{self, Change};
+use crate::packet::{Checksum, Facts, Transport, proto};
+use crate::reason::Reason;
+use crate::sync::counter::Counters;
+use crate::table::{At, Flags, Guard, Table};
+use crate::tuple::hash::{Secret, hash};
+use crate::tuple::{Direction, Key, Tuple, Zone};
+
+/// The table, as the search for a free tuple sees it.
+pub(super) struct Occupied<'e> {
+    table: &'e Table,
+    at: At,
+}
+
+impl<'e> Occupied<'e> {
+    pub(super) fn new(table: &'e Table, zone: Zone, now: Time) -> Occupied<'e> {
+        Occupied {
+            table,
+            at: At {
+                now,
+                epoch: table.zones().epoch(zone),
+            },
+        }
+    }
+}
+
+impl Occupancy for Occupied<'_> {
+    fn occupied(&self, tuple: &Tuple) -> bool {
+        self.table.occupied(tuple, &self.at)
+    }
+
+    fn occupied_many(&self, tuples: &[Tuple]) -> u32 {
+        self.table.occupied_many(tuples, &self.at)
+    }
+}
+
+/// Choices of translations of an instance.
+pub(super) struct Translations {
+    allocator: Allocator,
+    secret: Secret,
+    draws: Counters<1>,
+}
+
+impl Translations {
+    pub(super) fn new(secret: Secret, draws: Secret) -> Translations {
+        Translations {
+            allocator: Allocator::new(secret, crate::nat::DEFAULT_BITMAP_BYTES),
+            secret: draws,
+            draws: Counters::new(),
+        }
+    }
+
+    /// A free reply tuple for a connection that begins with `original`.
+    pub(super) fn choose(&self, original: &Tuple, nat: &Nat, occupied: &Occupied<'_>) -> Outcome {
+        let request = Request {
+            original,
+            nat,
+            epoch: occupied.at.epoch,
+            random: self.draw(original),
+        };
+        self.allocator.choose(&request, occupied)
+    }
+
+    /// A connection with these tuples came or went.
+    #[inline]
+    pub(super) fn changed(&self, original: &Tuple, reply: &Tuple, occupied: &Occupied<'_>) {
+        self.allocator.changed(original, reply, occupied);
+    }
+
+    /// A number that nobody can foresee who does not know the secret: a keyed hash of how many were
+    /// drawn before.
+    fn draw(&self, original: &Tuple) -> u64 {
+        let drawn = self.draws.next(0);
+        let (key, _) = original.key();
+        hash(
+            &self.secret,
+            &Key {
+                address: [drawn, 0, 0, 0],
+                ..key
+            },
+        )
+    }
+}
+
+/// The translation of a connection, if it has one.
+pub(super) fn binding(guard: &Guard<'_>) -> Option<Binding> {
+    let flags = guard.flags();
+    let kind = match (
+        flags.contains(Flags::SOURCE_NAT),
+        flags.contains(Flags::DESTINATION_NAT),
+    ) {
+        (true, true) => Kind::Both,
+        (true, false) => Kind::Source,
+        (false, true) => Kind::Destination,
+        (false, false) => return None,
+    };
+    Some(Binding {
+        original: guard.original(),
+        reply: guard.reply(),
+        kind,
+    })
+}
+
+/// The translation that this action makes in a packet whose state bits are `bits`.
+#[inline]
+pub(super) fn due(guard: &Guard<'_>, action: &Action, bits: u8) -> Option<Binding> {
+    if action.nat.is_none() || bits & (state::SNAT | state::DNAT) != 0 {
+        return None;
+    }
+    binding(guard)
+}
+
+/// Translates a packet of `direction` and sets its state bits.
+///
+/// # Errors
+/// Why its headers cannot be rewritten. It is unchanged then.
+pub(super) fn translate<P: Descriptor>(
+    packet: &mut P,
+    facts: &Facts,
+    binding: &Binding,
+    direction: Direction,
+    metadata: &mut Metadata,
+) -> Result<Modified, Reason> {
+    let hints = packet.hints();
+    let bytes = packet.bytes_mut();
+    if matches!(facts.transport, Transport::Error(_)) {
+        // The quote first: it says whether both can be done.
+        let quoted = Rewrite::of(binding, direction, Place::Quoted);
+        rewrite::quoted(bytes, facts, &hints, &change(&quoted))?;
+        let around = Rewrite::of(binding, direction, Place::AroundQuote);
+        rewrite::headers(bytes, facts, &hints, &change(&around))?;
+    } else {
+        let itself = Rewrite::of(binding, direction, Place::Itself);
+        rewrite::headers(bytes, facts, &hints, &change(&itself))?;
+    }
+    let kind = binding.kind(direction);
+    if kind.source() {
+        metadata.state |= state::SNAT;
+    }
+    if kind.destination() {
+        metadata.state |= state::DNAT;
+    }
+    Ok(Modified {
+        source: kind.source(),
+        destination: kind.destination(),
+        l4_partial: is_partial(facts, hints.l4_checksum),
+        ..Modified::default()
+    })
+}
+
+/// The device completes the transport checksum.
+pub(super) const fn is_partial(facts: &Facts, checksum: Checksum) -> bool {
+    matches!(checksum, Checksum::Partial)
+        && matches!(facts.proto, proto::TCP | proto::UDP | proto::SCTP)
+}
+
+fn change(rewrite: &Rewrite) -> Change {
+    Change {
+        src: rewrite.src,
+        dst: rewrite.dst,
+        sport: Some(rewrite.tuple.sport),
+        dport: Some(rewrite.tuple.dport),
+    }
+}
