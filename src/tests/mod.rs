@@ -9,6 +9,7 @@ mod engine;
 mod fuzz;
 mod fuzz_replay;
 mod header;
+mod helpers;
 mod layers;
 mod layout;
 mod nat;
