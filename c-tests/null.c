@@ -76,6 +76,11 @@ int main(void)
     CHECK(conntrack_dump_next(ct, NULL, 0, &c) == EINVAL);
     CHECK(conntrack_dump_next(ct, &dump, 0, &c) == ENODATA);
     CHECK(conntrack_lookup(ct, NULL, 0, &c) == EINVAL);
+    size_t total = 9;
+    CHECK(conntrack_get_expectations(NULL, 0, NULL, 0, &total) == EINVAL);
+    CHECK(conntrack_get_expectations(ct, 0, NULL, 1, &total) == EINVAL);
+    CHECK(conntrack_get_expectations(ct, 0, NULL, 0, NULL) == EINVAL && total == 9);
+    CHECK(conntrack_get_expectations(ct, 0, NULL, 0, &total) == 0 && total == 0);
     CHECK(conntrack_get(ct, 0, 0, &c) == ENOENT);
     CHECK(conntrack_get(ct, UINT64_MAX, 0, &c) == ENOENT);
     CHECK(conntrack_get(ct, 0, 0, NULL) == EINVAL);

@@ -361,6 +361,22 @@ struct ct_stats {
    * TCP packets outside the window that were let through.
    */
   uint64_t tcp_seq_chk_bypass;
+  /**
+   * Connections that helpers announced and that are expected.
+   */
+  uint64_t expect_create;
+  /**
+   * Announced connections that are not, because there were too many.
+   */
+  uint64_t expect_full;
+  /**
+   * Connections not stored because no address and port of their NAT range was free.
+   */
+  uint64_t nat_exhausted;
+  /**
+   * Connections not stored because the search of their NAT range ended before it had seen it all.
+   */
+  uint64_t nat_unsettled;
 };
 
 /**
@@ -441,6 +457,56 @@ struct ct_connection {
    * TCP: state of the originating and of the replying side.
    */
   uint8_t side_state[2][24];
+  /**
+   * TCP: window scale of both sides; 255 where it is not known.
+   */
+  uint8_t window_scale[2];
+  /**
+   * TCP: flags of both sides, with the numbers of nf_conntrack's IP_CT_TCP_FLAG_*.
+   */
+  uint8_t tcp_flags[2];
+  /**
+   * CT_HELPER_*.
+   */
+  uint32_t helper;
+  /**
+   * The original tuple of the connection whose helper announced this one; `ip_version` 0: none.
+   */
+  struct ct_tuple parent;
+};
+
+/**
+ * A connection that a helper expects.
+ */
+struct ct_expectation {
+  /**
+   * The tuple of its first packet; the source port is 0: any.
+   */
+  struct ct_tuple tuple;
+  /**
+   * The original tuple of the connection that announced it.
+   */
+  struct ct_tuple parent;
+  /**
+   * The id of that connection.
+   */
+  uint64_t parent_id;
+  /**
+   * Milliseconds until it ends; UINT64_MAX: with its parent.
+   */
+  uint64_t remaining_ms;
+  /**
+   * The mark that the connection will have.
+   */
+  uint32_t mark;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * The label that it will have, most significant byte first.
+   */
+  uint8_t label[16];
 };
 
 /**
@@ -895,6 +961,24 @@ int conntrack_get(struct conntrack *ct,
                   uint64_t id,
                   int64_t now_ms,
                   struct ct_connection *connection);
+
+/**
+ * Fills `array` with up to `n` of the connections that helpers expect, and `*total` with their number
+ * at that moment. `array` may be NULL when `n` is 0.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `array` has room for `n` elements; `total` points to a number.
+ */
+CT_API
+int conntrack_get_expectations(struct conntrack *ct,
+                               int64_t now_ms,
+                               struct ct_expectation *array,
+                               size_t n,
+                               size_t *total);
 
 /**
  * Tracks a batch of packets at time `now_ms` (milliseconds since any epoch, the same in all calls).

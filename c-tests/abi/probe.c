@@ -17,6 +17,7 @@ const struct {
     ABI(conntrack_flush);
     ABI(conntrack_flush_tuple);
     ABI(conntrack_get);
+    ABI(conntrack_get_expectations);
     ABI(conntrack_get_maxconns);
     ABI(conntrack_get_nconns);
     ABI(conntrack_get_option);

@@ -4,6 +4,7 @@ use super::action::Helper;
 use super::descriptor::ConnectionId;
 use super::listing::{Connection, Counters, ProtocolListing};
 use super::{Cursor, Engine, Flush};
+use crate::alg::expect::Expectation;
 use crate::clock::Time;
 use crate::error::Error;
 use crate::table::{At, Flags, Guard, Probe};
@@ -37,6 +38,18 @@ impl Engine {
     #[must_use]
     pub fn lookup(&self, tuple: &Tuple, now: Time) -> Option<Connection> {
         self.find(tuple, now).map(|guard| self.listed(guard, now))
+    }
+
+    /// The connections that helpers expect.
+    #[must_use]
+    pub fn expected(&self, now: Time) -> Vec<Expectation> {
+        let mut expected = Vec::new();
+        self.expectations.each(|expectation| {
+            if expectation.expires > now {
+                expected.push(*expectation);
+            }
+        });
+        expected
     }
 
     /// Flushes connections; they are invisible when this returns.

@@ -211,6 +211,10 @@ pub unsafe extern "C" fn conntrack_get_stats(ct: *mut conntrack, stats: *mut ct_
             delete_: engine.counter(Counter::Removed),
             lookup_natted_miss: engine.counter(Counter::TranslatedMiss),
             tcp_seq_chk_bypass: engine.counter(Counter::TcpBypassed),
+            expect_create: engine.counter(Counter::Expected),
+            expect_full: engine.counter(Counter::ExpectationsFull),
+            nat_exhausted: engine.counter(Counter::NatExhausted),
+            nat_unsettled: engine.counter(Counter::NatUnsettled),
         };
         convert::write(stats, &value)
     })

@@ -7,15 +7,18 @@ use super::guard::{Failure, guard, invalid};
 use super::handle::{conntrack, instance, peek};
 use super::types::{
     CT_STATUS_ASSURED, CT_STATUS_DST_NAT, CT_STATUS_SEEN_REPLY, CT_STATUS_SRC_NAT, ct_connection,
-    ct_dump, ct_tuple,
+    ct_dump, ct_expectation, ct_tuple,
 };
 use super::{convert, tuple};
+use crate::clock::Time;
 use crate::engine::Cursor;
 use crate::engine::descriptor::ConnectionId;
 use crate::engine::listing::{Connection, ProtocolListing};
 
 /// `zone` of a dump of all zones.
 const ALL_ZONES: u32 = 1 << 16;
+/// A window scale that is not known.
+const UNKNOWN_SCALE: u8 = 255;
 
 fn name(text: &str) -> [u8; 24] {
     let mut bytes = [0; 24];
@@ -27,9 +30,15 @@ fn name(text: &str) -> [u8; 24] {
 fn to_c(connection: &Connection) -> ct_connection {
     let flag = |on: bool, bit: u32| if on { bit } else { 0 };
     let counters = connection.counters.unwrap_or_default();
+    let mut window_scale = [UNKNOWN_SCALE; 2];
+    let mut tcp_flags = [0; 2];
     let (state, sides) = match connection.protocol {
         ProtocolListing::None => ("", ["", ""]),
-        ProtocolListing::Tcp(tcp) => (tcp.state, [tcp.state_original, tcp.state_reply]),
+        ProtocolListing::Tcp(tcp) => {
+            window_scale = tcp.window_scale.map(|scale| scale.unwrap_or(UNKNOWN_SCALE));
+            tcp_flags = tcp.flags;
+            (tcp.state, [tcp.state_original, tcp.state_reply])
+        }
         ProtocolListing::Sctp(state, _) => (state, ["", ""]),
     };
     ct_connection {
@@ -49,6 +58,14 @@ fn to_c(connection: &Connection) -> ct_connection {
         bytes: counters.map(|counter| counter.bytes),
         state: name(state),
         side_state: sides.map(name),
+        window_scale,
+        tcp_flags,
+        helper: connection.helper.map_or(0, |helper| helper as u32),
+        parent: connection
+            .parent
+            .as_ref()
+            .map(tuple::to_c)
+            .unwrap_or_default(),
     }
 }
 
@@ -168,5 +185,49 @@ pub unsafe extern "C" fn conntrack_get(
             engine.connection(ConnectionId(id), time(now_ms)),
             connection,
         )
+    })
+}
+
+/// Fills `array` with up to `n` of the connections that helpers expect, and `*total` with their number
+/// at that moment. `array` may be NULL when `n` is 0.
+///
+/// Returns 0 or EINVAL.
+///
+/// Threads: any.
+///
+/// # Safety
+/// `ct` is an instance; `array` has room for `n` elements; `total` points to a number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn conntrack_get_expectations(
+    ct: *mut conntrack,
+    now_ms: i64,
+    array: *mut ct_expectation,
+    n: usize,
+    total: *mut usize,
+) -> c_int {
+    guard(peek(ct), || {
+        let engine = &instance(ct)?.engine;
+        let now = time(now_ms);
+        if n > 0 && (array.is_null() || !array.is_aligned()) {
+            return Err(invalid("the array is NULL or misaligned"));
+        }
+        convert::store(total, 0)?;
+        let expected = engine.expected(now);
+        for (i, expectation) in expected.iter().take(n).enumerate() {
+            let value = ct_expectation {
+                tuple: tuple::to_c(&expectation.tuple),
+                parent: tuple::to_c(&expectation.parent.original),
+                parent_id: expectation.parent.id.0,
+                remaining_ms: match expectation.expires {
+                    Time::MAX => u64::MAX,
+                    expires => expires.since(now),
+                },
+                mark: expectation.parent.mark,
+                reserved: 0,
+                label: expectation.parent.label.to_be_bytes(),
+            };
+            convert::store(array.wrapping_add(i), value)?;
+        }
+        convert::store(total, expected.len())
     })
 }

@@ -293,6 +293,34 @@ pub struct ct_connection {
     pub state: [u8; 24],
     /// TCP: state of the originating and of the replying side.
     pub side_state: [[u8; 24]; 2],
+    /// TCP: window scale of both sides; 255 where it is not known.
+    pub window_scale: [u8; 2],
+    /// TCP: flags of both sides, with the numbers of nf_conntrack's IP_CT_TCP_FLAG_*.
+    pub tcp_flags: [u8; 2],
+    /// CT_HELPER_*.
+    pub helper: u32,
+    /// The original tuple of the connection whose helper announced this one; `ip_version` 0: none.
+    pub parent: ct_tuple,
+}
+
+/// A connection that a helper expects.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ct_expectation {
+    /// The tuple of its first packet; the source port is 0: any.
+    pub tuple: ct_tuple,
+    /// The original tuple of the connection that announced it.
+    pub parent: ct_tuple,
+    /// The id of that connection.
+    pub parent_id: u64,
+    /// Milliseconds until it ends; UINT64_MAX: with its parent.
+    pub remaining_ms: u64,
+    /// The mark that the connection will have.
+    pub mark: u32,
+    /// 0.
+    pub reserved: u32,
+    /// The label that it will have, most significant byte first.
+    pub label: [u8; 16],
 }
 
 /// Where a dump stands.
@@ -353,6 +381,14 @@ pub struct ct_stats {
     pub lookup_natted_miss: u64,
     /// TCP packets outside the window that were let through.
     pub tcp_seq_chk_bypass: u64,
+    /// Connections that helpers announced and that are expected.
+    pub expect_create: u64,
+    /// Announced connections that are not, because there were too many.
+    pub expect_full: u64,
+    /// Connections not stored because no address and port of their NAT range was free.
+    pub nat_exhausted: u64,
+    /// Connections not stored because the search of their NAT range ended before it had seen it all.
+    pub nat_unsettled: u64,
 }
 
 /// TCP sequence numbers are checked.

@@ -61,13 +61,14 @@ layouts! {
     }
     ct_connection {
         size, id, original, reply, mark, status, label, remaining_ms, created_ms, packets, bytes, state,
-        side_state
+        side_state, window_scale, tcp_flags, helper, parent
     }
+    ct_expectation { tuple, parent, parent_id, remaining_ms, mark, reserved, label }
     ct_dump { size, position, zone, reserved }
     ct_sweep { size, looked_at, removed, complete, reserved }
     ct_stats {
         size, connections, found, cached, new_, insert, invalid, table_full, early_drop, delete_,
-        lookup_natted_miss, tcp_seq_chk_bypass
+        lookup_natted_miss, tcp_seq_chk_bypass, expect_create, expect_full, nat_exhausted, nat_unsettled
     }
 }
 
