@@ -18,8 +18,6 @@
 //! The rules of stage 3 are those of Open vSwitch's `process_one` (lib/conntrack.c); the numbers in
 //! the comments count its steps.
 
-use smallvec::SmallVec;
-
 use super::Engine;
 use super::action::Action;
 use super::config::{Profile, Switches};
@@ -32,7 +30,7 @@ use super::verdict;
 use crate::alg::expect::Parent;
 use crate::clock::Time;
 use crate::nat::Binding;
-use crate::packet::{self, Facts, Transport, proto};
+use crate::packet::{self, Facts, Hints, Transport, proto};
 use crate::reason::Reason;
 use crate::table::{At, Flags, Guard, Probe};
 use crate::track::timeout::Class;
@@ -41,17 +39,31 @@ use crate::tuple::{Direction, Key, Side, Tuple};
 
 /// Packets whose cache misses overlap. More would not fit the processor's line fill buffers.
 pub(super) const STAGE: usize = 32;
+/// A batch with no more packets than these is a small one.
+const FEW: usize = 4;
 
 /// A packet between the stages.
-struct Slot {
-    facts: Facts,
-    key: Key,
+///
+/// The slots of a batch are filled in place: moving them would cost as much as parsing.
+pub(super) struct Slot {
+    prepared: Prepared,
     side: Side,
-    hash: u64,
     probe: Probe,
+    hash: u64,
+    key: Key,
+    pub(super) facts: Facts,
 }
 
 impl Slot {
+    const EMPTY: Slot = Slot {
+        prepared: Prepared::Refused,
+        side: Side::Low,
+        probe: Probe::NONE,
+        hash: 0,
+        key: Key::NONE,
+        facts: Facts::NONE,
+    };
+
     /// The packet's tuple. Only the rare paths want it again.
     #[cold]
     fn tuple(&self) -> Tuple {
@@ -60,9 +72,10 @@ impl Slot {
 }
 
 /// What stage 1 made of a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Prepared {
     /// To be looked up.
-    Look(Slot),
+    Look,
     /// It carries a connection from an earlier pass in this zone.
     Cached,
     /// It cannot be tracked.
@@ -81,6 +94,10 @@ pub(super) struct Batch<'e> {
     pub(super) switches: Switches,
     pub(super) kernel: bool,
     pub(super) tally: Tally,
+    /// Packets of established connections may take the straight way, see `express`.
+    pub(super) plain: bool,
+    /// The state of the present packet's connection, while it advances.
+    state: track::State,
     /// What a helper's expectation says of the present packet, which was not stored.
     pub(super) expected: Option<Parent>,
     /// The tuples of the connection that the present packet began.
@@ -135,6 +152,11 @@ impl<'e> Batch<'e> {
             switches,
             kernel,
             tally: Tally::default(),
+            plain: super::express::is_plain(action, &switches) && !kernel,
+            state: track::State {
+                words: [0; 3],
+                extension: [0; 8],
+            },
             expected: None,
             stored: None,
         }
@@ -142,85 +164,102 @@ impl<'e> Batch<'e> {
 
     /// All packets, in stages of [`STAGE`].
     pub(super) fn run<P: Descriptor>(mut self, packets: &mut [P]) {
-        for stage in packets.chunks_mut(STAGE) {
-            self.run_stage(stage);
+        // Making the slots costs by their number, so few packets get few.
+        if packets.len() <= FEW {
+            self.run_stage(packets, &mut [Slot::EMPTY; FEW]);
+        } else {
+            let mut slots = [Slot::EMPTY; STAGE];
+            for stage in packets.chunks_mut(STAGE) {
+                self.run_stage(stage, &mut slots);
+            }
         }
         self.engine.statistics.add(&self.tally);
     }
 
-    fn run_stage<P: Descriptor>(&mut self, packets: &mut [P]) {
+    #[inline(never)]
+    fn run_stage<P: Descriptor>(&mut self, packets: &mut [P], slots: &mut [Slot]) {
         for packet in packets.iter() {
             packet.prefetch();
         }
-        let mut slots: SmallVec<[Prepared; STAGE]> = SmallVec::new();
-        for packet in packets.iter() {
-            slots.push(self.prepare(packet));
+        for (packet, slot) in packets.iter().zip(slots.iter_mut()) {
+            self.prepare(packet, slot);
         }
-        for slot in &mut slots {
-            if let Prepared::Look(slot) = slot {
+        for (_, slot) in packets.iter().zip(slots.iter_mut()) {
+            if slot.prepared == Prepared::Look {
                 slot.probe = self.engine.table.probe(slot.hash);
             }
         }
-        for (packet, prepared) in packets.iter_mut().zip(&slots) {
-            self.decide(packet, prepared);
+        for (packet, slot) in packets.iter_mut().zip(slots.iter_mut()) {
+            match slot.prepared {
+                Prepared::Look => self.process(packet, slot),
+                _ => self.decide(packet, slot),
+            }
         }
     }
 
     /// Stage 1 for one packet.
     #[inline(always)]
-    fn prepare<P: Descriptor>(&mut self, packet: &P) -> Prepared {
-        let metadata = packet.metadata();
-        if metadata.state == state::INV {
-            return Prepared::Refused;
-        }
-        if metadata.connection != ConnectionId::NONE
-            && metadata.zone == self.action.zone
+    fn prepare<P: Descriptor>(&self, packet: &P, slot: &mut Slot) {
+        let before = packet.pass();
+        if before.state == state::INV {
+            slot.prepared = Prepared::Refused;
+        } else if before.connection != ConnectionId::NONE
+            && before.zone == self.action.zone
             && !self.action.force
         {
-            self.engine.table.prefetch_record(metadata.connection);
-            return Prepared::Cached;
+            self.engine.table.prefetch_record(before.connection);
+            slot.prepared = Prepared::Cached;
+        } else {
+            self.look(packet, slot);
         }
-        self.look(packet)
     }
 
     /// Parses a packet and begins its look-up.
     #[inline(always)]
-    fn look<P: Descriptor>(&mut self, packet: &P) -> Prepared {
-        let facts = match packet::parse(packet.bytes(), &packet.hints(), &self.parse) {
-            Ok(facts) => facts,
-            Err(malformed) => return Prepared::Malformed(malformed.reason),
-        };
-        let Some(tuple) = Tuple::of(&facts, self.action.zone) else {
-            return Prepared::Malformed(Reason::IcmpType);
-        };
-        let (key, side) = tuple.key();
-        let hash = self.engine.table.hash(&key);
-        self.engine.table.prefetch(hash);
-        Prepared::Look(Slot {
-            facts,
-            key,
-            side,
-            hash,
-            probe: Probe::NONE,
-        })
+    fn look<P: Descriptor>(&self, packet: &P, slot: &mut Slot) {
+        let (bytes, hints) = (packet.bytes(), packet.hints());
+        if packet::express(&mut slot.facts, bytes, &hints, &self.parse)
+            && let Some((key, side)) = Key::of_plain(&slot.facts, self.action.zone)
+        {
+            (slot.key, slot.side) = (key, side);
+            slot.prepared = Prepared::Look;
+        } else {
+            self.look_closely(bytes, &hints, slot);
+        }
+        slot.probe = Probe::NONE;
+        slot.hash = self.engine.table.hash(&slot.key);
+        self.engine.table.prefetch(slot.hash);
     }
 
-    /// Stage 3 for one packet.
-    fn decide<P: Descriptor>(&mut self, packet: &mut P, prepared: &Prepared) {
-        match prepared {
-            Prepared::Look(slot) => self.process(packet, slot),
-            Prepared::Cached => {
-                if !self.process_cached(packet) {
-                    let prepared = self.look(packet);
-                    match &prepared {
-                        Prepared::Look(slot) => self.process(packet, slot),
-                        Prepared::Malformed(reason) => self.malformed(packet, *reason),
-                        Prepared::Cached | Prepared::Refused => {}
-                    }
+    /// Parses any packet.
+    #[inline(never)]
+    fn look_closely(&self, bytes: &[u8], hints: &Hints, slot: &mut Slot) {
+        slot.prepared = match packet::parse_into(&mut slot.facts, bytes, hints, &self.parse) {
+            Err(malformed) => Prepared::Malformed(malformed.reason),
+            Ok(()) => match Tuple::of(&slot.facts, self.action.zone) {
+                None => Prepared::Malformed(Reason::IcmpType),
+                Some(tuple) => {
+                    (slot.key, slot.side) = tuple.key();
+                    Prepared::Look
                 }
+            },
+        };
+    }
+
+    /// Stage 3 for a packet that need not be looked up.
+    #[inline(never)]
+    fn decide<P: Descriptor>(&mut self, packet: &mut P, slot: &mut Slot) {
+        if slot.prepared == Prepared::Cached {
+            if self.process_cached(packet) {
+                return;
             }
-            Prepared::Malformed(reason) => self.malformed(packet, *reason),
-            Prepared::Refused => self.malformed(packet, packet.metadata().reason),
+            self.look(packet, slot);
+        }
+        match slot.prepared {
+            Prepared::Look => self.process(packet, slot),
+            Prepared::Malformed(reason) => self.malformed(packet, reason),
+            Prepared::Refused => self.malformed(packet, packet.pass().reason),
+            Prepared::Cached => {}
         }
     }
 
@@ -243,8 +282,8 @@ impl<'e> Batch<'e> {
     /// and timeout were dealt with by the first pass. `false` when the id no longer holds, or the
     /// connection is a helper's control channel, whose packets always go the whole way.
     fn process_cached<P: Descriptor>(&mut self, packet: &mut P) -> bool {
-        let mut metadata = packet.metadata();
-        let Some(mut guard) = self.engine.table.get(metadata.connection) else {
+        let last = packet.pass();
+        let Some(mut guard) = self.engine.table.get(last.connection) else {
             return false;
         };
         if !guard.is_visible(&self.at)
@@ -253,7 +292,7 @@ impl<'e> Batch<'e> {
         {
             return false;
         }
-        let binding = translate::due(&guard, self.action, metadata.state);
+        let binding = translate::due(&guard, self.action, last.state);
         let mut facts = None;
         if binding.is_some() {
             // Without the packet's headers nothing can be translated: the whole way says why.
@@ -263,8 +302,14 @@ impl<'e> Batch<'e> {
             facts = Some(parsed);
         }
         self.tally.add(Counter::Cached, 1);
-        metadata.zone = self.action.zone;
-        metadata.reason = Reason::None;
+        let mut metadata = Metadata {
+            connection: last.connection,
+            state: last.state,
+            reply: last.reply,
+            icmp_related: last.icmp_related,
+            zone: self.action.zone,
+            ..Metadata::default()
+        };
         verdict::set_mark_and_label(&mut guard, self.action);
         verdict::read_mark_and_label(&guard, &mut metadata);
         drop(guard);
@@ -308,29 +353,35 @@ impl<'e> Batch<'e> {
 
     /// Steps 1 to 12 for one packet.
     fn process<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot) {
-        let mut metadata = packet.metadata();
+        let last = packet.pass();
         // 1: entering another zone forgets the state of the last one.
-        if metadata.state != 0 && metadata.zone != self.action.zone {
-            metadata.state = 0;
-        }
-        // 2: the look-up.
-        let found = if metadata.state & (state::SNAT | state::DNAT) == 0 {
-            self.engine
-                .table
-                .find(slot.probe, slot.hash, &slot.key, slot.side, &self.at)
+        let before = if last.zone == self.action.zone {
+            last.state
         } else {
+            0
+        };
+        // 2: the look-up.
+        let table = &self.engine.table;
+        let (key, side) = (&slot.key, slot.side);
+        let found = if before & (state::SNAT | state::DNAT) != 0 {
             self.find_translated(&slot.tuple())
+        } else if let Some((guard, direction)) = table.find_probed(slot.probe, key, side, &self.at)
+        {
+            match self.express(packet, slot, before, guard, direction) {
+                None => return,
+                known => known,
+            }
+        } else {
+            table.find(Probe::NONE, slot.hash, key, side, &self.at)
         };
         let judged = match found {
             // 3: `force` drops a connection that this packet would only be the reply of.
             Some((guard, Direction::Reply)) if self.action.force => {
                 self.engine.remove(guard, self.at.now);
-                self.unknown(packet, &slot.facts, &slot.tuple(), metadata.state)
+                self.unknown(packet, &slot.facts, &slot.tuple(), before)
             }
-            Some((guard, direction)) => {
-                self.known(packet, &slot.facts, metadata.state, guard, direction)
-            }
-            None => self.unfound(packet, slot, metadata.state),
+            Some((guard, direction)) => self.known(packet, &slot.facts, before, guard, direction),
+            None => self.unfound(packet, slot, before),
         };
         self.write(packet, slot, judged);
     }
@@ -378,10 +429,7 @@ impl<'e> Batch<'e> {
         if flags.contains(Flags::RELATED) {
             bits |= state::REL;
         }
-        let mut words = track::State {
-            words: guard.protocol(),
-            extension: [0; 8],
-        };
+        self.state.words = guard.protocol();
         let own;
         let mut facts = facts;
         if flags.contains(Flags::HELPER) {
@@ -392,11 +440,11 @@ impl<'e> Batch<'e> {
         }
         let extended = track::uses_extension(self.track.machine, facts.proto);
         if extended {
-            words.extension = guard.extension();
+            self.state.extension = guard.extension();
         }
         let mut options = self.track;
         options.liberal |= flags.contains(Flags::LIBERAL);
-        let step = track::advance(&mut words, facts, packet.bytes(), direction, &options);
+        let step = track::advance(&mut self.state, facts, packet.bytes(), direction, &options);
         self.tally.track(&step);
         let reason = match step.outcome {
             Outcome::Valid => {
@@ -428,9 +476,9 @@ impl<'e> Batch<'e> {
                 return self.unknown(packet, facts, &tuple, bits);
             }
         };
-        guard.set_protocol(words.words);
+        guard.set_protocol(self.state.words);
         if extended {
-            guard.set_extension(words.extension);
+            guard.set_extension(self.state.extension);
         }
         let mut changed = flags;
         if direction == Direction::Reply && bits & state::INV == 0 {

@@ -49,6 +49,24 @@ pub struct Metadata {
     pub label: u128,
 }
 
+/// What the tracker asks of the metadata with which a packet arrives. Mark and label are not among it:
+/// they are those of the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pass {
+    /// See [`Metadata::connection`].
+    pub connection: ConnectionId,
+    /// See [`Metadata::state`].
+    pub state: u8,
+    /// See [`Metadata::reason`].
+    pub reason: crate::reason::Reason,
+    /// See [`Metadata::reply`].
+    pub reply: bool,
+    /// See [`Metadata::icmp_related`].
+    pub icmp_related: bool,
+    /// See [`Metadata::zone`].
+    pub zone: Zone,
+}
+
 /// A packet of the datapath.
 pub trait Descriptor {
     /// The contiguous bytes, from the first byte of the frame (or of the IP header).
@@ -59,8 +77,8 @@ pub trait Descriptor {
     fn hints(&self) -> Hints;
     /// Input port.
     fn in_port(&self) -> u32;
-    /// Metadata as it came in.
-    fn metadata(&self) -> Metadata;
+    /// What the last pass through the tracker left in the metadata.
+    fn pass(&self) -> Pass;
     /// The verdict.
     fn set_metadata(&mut self, metadata: &Metadata);
     /// The original tuple that came with the packet from an earlier pass, if any.
@@ -149,8 +167,15 @@ impl Descriptor for Frame {
     fn in_port(&self) -> u32 {
         self.in_port
     }
-    fn metadata(&self) -> Metadata {
-        self.metadata
+    fn pass(&self) -> Pass {
+        Pass {
+            connection: self.metadata.connection,
+            state: self.metadata.state,
+            reason: self.metadata.reason,
+            reply: self.metadata.reply,
+            icmp_related: self.metadata.icmp_related,
+            zone: self.metadata.zone,
+        }
     }
     fn set_metadata(&mut self, metadata: &Metadata) {
         self.metadata = *metadata;

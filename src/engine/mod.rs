@@ -13,6 +13,7 @@ mod batch;
 pub mod config;
 mod create;
 pub mod descriptor;
+mod express;
 mod follow;
 pub mod listing;
 mod related;

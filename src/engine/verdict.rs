@@ -12,9 +12,15 @@ const TFTP: u16 = 69;
 
 /// Sets mark and label as the action says. A connection that came from an expectation keeps those of
 /// its parent (Open vSwitch's `set_mark` and `set_label`).
-#[inline]
+#[inline(always)]
 pub(super) fn set_mark_and_label(guard: &mut Guard<'_>, action: &Action) {
-    if action.mark.is_none() && action.label.is_none() || guard.flags().contains(Flags::RELATED) {
+    if action.mark.is_some() || action.label.is_some() {
+        set_given(guard, action);
+    }
+}
+
+fn set_given(guard: &mut Guard<'_>, action: &Action) {
+    if guard.flags().contains(Flags::RELATED) {
         return;
     }
     if let Some(mark) = action.mark {

@@ -7,22 +7,27 @@ use super::types::{
     ct_packet,
 };
 use super::{convert, tuple};
-use crate::engine::descriptor::{ConnectionId, Descriptor, Metadata, Modified};
+use crate::engine::descriptor::{ConnectionId, Descriptor, Metadata, Modified, Pass};
 use crate::packet::{Checksum, Hints};
 use crate::reason::Reason;
 use crate::sync::line;
 use crate::tuple::Tuple;
 
-/// The state of a checksum from its two flags.
-#[inline]
-const fn status(flags: u32, good: u32, bad: u32) -> Checksum {
-    match (flags & good != 0, flags & bad != 0) {
-        (false, false) => Checksum::Unknown,
-        (true, false) => Checksum::Good,
-        (false, true) => Checksum::Bad,
-        (true, true) => Checksum::Partial,
+/// The state of a checksum from its two flags, of which `good` is the lower one.
+#[inline(always)]
+const fn status(flags: u32, good: u32) -> Checksum {
+    match flags / good % 4 {
+        0 => Checksum::Unknown,
+        1 => Checksum::Good,
+        2 => Checksum::Bad,
+        _ => Checksum::Partial,
     }
 }
+
+const _: () = assert!(
+    CT_PACKET_IP_CSUM_BAD == 2 * CT_PACKET_IP_CSUM_GOOD
+        && CT_PACKET_L4_CSUM_BAD == 2 * CT_PACKET_L4_CSUM_GOOD
+);
 
 /// Makes a packet as if it had never been tracked.
 pub(super) fn forget(packet: &mut ct_packet) {
@@ -65,8 +70,8 @@ impl Descriptor for ct_packet {
         Hints {
             l3: (self.l3_offset != CT_OFFSET_UNKNOWN).then_some(self.l3_offset),
             total_len: self.total_length,
-            ip_checksum: status(self.flags, CT_PACKET_IP_CSUM_GOOD, CT_PACKET_IP_CSUM_BAD),
-            l4_checksum: status(self.flags, CT_PACKET_L4_CSUM_GOOD, CT_PACKET_L4_CSUM_BAD),
+            ip_checksum: status(self.flags, CT_PACKET_IP_CSUM_GOOD),
+            l4_checksum: status(self.flags, CT_PACKET_L4_CSUM_GOOD),
             read_only: self.flags & CT_PACKET_READ_ONLY != 0,
         }
     }
@@ -77,16 +82,14 @@ impl Descriptor for ct_packet {
     }
 
     #[inline]
-    fn metadata(&self) -> Metadata {
-        Metadata {
+    fn pass(&self) -> Pass {
+        Pass {
             connection: ConnectionId(self.connection),
             state: self.ct_state as u8,
             reason: Reason::None,
             reply: self.connection_flags & CT_CONN_REPLY != 0,
             icmp_related: self.connection_flags & CT_CONN_ICMP_RELATED != 0,
             zone: self.ct_zone,
-            mark: self.ct_mark,
-            label: u128::from_be_bytes(self.ct_label),
         }
     }
 

@@ -35,23 +35,21 @@ pub(super) fn parse(
     status: Checksum,
     verify: bool,
 ) -> Result<Network, Malformed> {
-    let header = bytes.get(l3..).ok_or(malformed(Reason::Truncated))?;
-    if header.len() < SHORTEST {
-        return Err(malformed(Reason::Truncated));
-    }
     let short = malformed(Reason::Truncated);
-    let header_len = usize::from(u8_at(header, 0).ok_or(short)? & 0x0f) * 4;
+    let rest = bytes.get(l3..).ok_or(short)?;
+    let header = rest.first_chunk::<SHORTEST>().ok_or(short)?;
+    let header_len = usize::from(header[0] & 0x0f) * 4;
     let total = usize::from(u16_at(header, TOTAL_LENGTH).ok_or(short)?);
     if header_len < SHORTEST || total < header_len {
         return Err(malformed(Reason::IpHeader));
     }
-    if total > end - l3 || header_len > header.len() {
+    if total > end - l3 || header_len > rest.len() {
         return Err(short);
     }
     match status {
         Checksum::Bad => return Err(malformed(Reason::IpChecksum)),
         Checksum::Unknown
-            if verify && checksum::fold(checksum::add(0, &header[..header_len])) != 0xffff =>
+            if verify && checksum::fold(checksum::add(0, &rest[..header_len])) != 0xffff =>
         {
             return Err(malformed(Reason::IpChecksum));
         }

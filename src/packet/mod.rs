@@ -13,6 +13,7 @@
 mod bytes;
 mod checksum;
 mod ether;
+mod express;
 pub mod fragment;
 mod icmp;
 mod ip;
@@ -28,7 +29,8 @@ mod udp;
 
 use crate::reason::Reason;
 
-pub use parse::parse;
+pub use express::express;
+pub use parse::{parse, parse_into};
 
 /// The address family of a packet or connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,6 +76,7 @@ pub mod tcp_flags {
 
 /// What the device says about one checksum. The four states are those of DPDK, OVS and VPP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Checksum {
     /// Nobody looked: the parser verifies it.
     #[default]
@@ -195,6 +198,18 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Those of no packet: what [`parse_into`] may find.
+    pub const NONE: Facts = Facts {
+        src: 0,
+        dst: 0,
+        transport: Transport::Other,
+        family: Family::V4,
+        proto: 0,
+        l3: 0,
+        l4: 0,
+        l4_len: 0,
+    };
+
     /// Length of the packet from the IP header on.
     #[must_use]
     #[inline]

@@ -9,8 +9,10 @@ pub(super) const SEQUENCE: usize = 4;
 /// Offset of the acknowledgement number.
 pub(super) const ACKNOWLEDGEMENT: usize = 8;
 const DATA_OFFSET: usize = 12;
-const FLAGS: usize = 13;
-const WINDOW: usize = 14;
+/// Offset of the flags.
+pub(super) const FLAGS: usize = 13;
+/// Offset of the window.
+pub(super) const WINDOW: usize = 14;
 /// Offset of the checksum.
 pub(super) const CHECKSUM: usize = 16;
 /// Length without options, which follow.

@@ -73,6 +73,19 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
+    /// Whether some bit of `other` is set.
+    #[must_use]
+    #[inline]
+    pub const fn has_any(self, other: Flags) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The bits of both.
+    #[must_use]
+    pub const fn and(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+
     /// Sets the bits of `other`.
     #[inline]
     pub const fn insert(&mut self, other: Flags) {

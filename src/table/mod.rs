@@ -226,11 +226,25 @@ impl Table {
         side: Side,
         at: &At,
     ) -> Option<(Guard<'_>, Direction)> {
-        if let Some(slot) = probe.0
-            && let Some(found) = self.accept(slot, key, side, at)
-        {
-            return Some(found);
-        }
+        self.find_probed(probe, key, side, at)
+            .or_else(|| self.search(hash, key, side, at))
+    }
+
+    /// [`Table::find`] in the one record that the probe saw. `None` says nothing.
+    #[must_use]
+    #[inline(always)]
+    pub fn find_probed(
+        &self,
+        probe: Probe,
+        key: &Key,
+        side: Side,
+        at: &At,
+    ) -> Option<(Guard<'_>, Direction)> {
+        self.accept(probe.0?, key, side, at)
+    }
+
+    #[inline(never)]
+    fn search(&self, hash: u64, key: &Key, side: Side, at: &At) -> Option<(Guard<'_>, Direction)> {
         self.shard(hash)
             .search(hash, |slot| self.accept(slot, key, side, at))
     }

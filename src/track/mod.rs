@@ -34,6 +34,8 @@ use crate::reason::Reason;
 use crate::tuple::Direction;
 use timeout::Class;
 
+pub use tcp::established;
+
 /// The state of a connection's protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct State {

@@ -181,13 +181,26 @@ pub(super) fn advance(
     direction: Direction,
     options: &Options,
 ) -> Step {
-    if tcp.flags & (SYN | FIN | RST | ACK) == ACK
-        && words[2] & BOTH_STATES == BOTH_ESTABLISHED
-        && let Some(step) = advance_established(words, tcp, direction)
-    {
-        return step;
+    match established(*words, tcp, direction) {
+        Some(after) => {
+            *words = after;
+            Step::new(Outcome::Valid, Class::TcpEstablished)
+        }
+        None => advance_by_rules(words, tcp, direction, options),
     }
-    advance_by_rules(words, tcp, direction, options)
+}
+
+/// The straight way: what becomes of a connection by a packet that is nothing but an acknowledgement,
+/// with data or without, between two established sides and inside the window. It is valid then, and
+/// waits for [`Class::TcpEstablished`]. `None`: the rules must say.
+#[must_use]
+#[inline(always)]
+pub fn established(words: [u64; 3], tcp: &Tcp, direction: Direction) -> Option<[u64; 3]> {
+    if tcp.flags & (SYN | FIN | RST | ACK) == ACK && words[2] & BOTH_STATES == BOTH_ESTABLISHED {
+        inside_window(words, tcp, direction)
+    } else {
+        None
+    }
 }
 
 /// All rules, for any packet.
@@ -233,15 +246,15 @@ pub(super) fn advance_by_rules(
 const BOTH_STATES: u64 = 0x0f00_0000_0f00_0000;
 const BOTH_ESTABLISHED: u64 = (ESTABLISHED as u64) << 24 | (ESTABLISHED as u64) << 56;
 
-/// The straight way through the rules for what nearly every packet is: an acknowledgement, with data or
-/// without, between two established sides, inside the window. `None` sends it the long way.
 #[inline(always)]
-fn advance_established(words: &mut [u64; 3], tcp: &Tcp, direction: Direction) -> Option<Step> {
-    let side = direction as usize;
-    let turn = 32 * side as u32;
-    let rest = words[2].rotate_right(turn);
-    let (sent, allowed) = (words[side] as u32, (words[side] >> 32) as u32);
-    let acked = words[1 - side] as u32;
+fn inside_window(words: [u64; 3], tcp: &Tcp, direction: Direction) -> Option<[u64; 3]> {
+    // The sender's numbers and its half of the third word come first.
+    let [source, target, rest] = match direction {
+        Direction::Original => words,
+        Direction::Reply => [words[1], words[0], words[2].rotate_left(32)],
+    };
+    let (sent, allowed) = (source as u32, (source >> 32) as u32);
+    let (acked, target_allowed) = (target as u32, (target >> 32) as u32);
     let (source_scale, target_scale) = ((rest >> 16) as u8, (rest >> 48) as u8);
     let both = source_scale & target_scale;
     let (source_shift, target_shift) = if both & SCALE_KNOWN != 0 {
@@ -266,18 +279,19 @@ fn advance_established(words: &mut [u64; 3], tcp: &Tcp, direction: Direction) ->
         return None;
     }
     let highest = if at_or_after(end, sent) { end } else { sent };
-    words[side] = u64::from(highest) | u64::from(allowed) << 32;
     let window = u32::from(tcp.window) << source_shift;
-    let target_allowed = (words[1 - side] >> 32) as u32;
-    if at_or_after(tcp.ack.wrapping_add(window), target_allowed) {
-        let edge = tcp.ack.wrapping_add(window.max(1));
-        words[1 - side] = u64::from(acked) | u64::from(edge) << 32;
-    }
-    if tcp.window > rest as u16 {
-        let rest = rest & !0xffff | u64::from(tcp.window);
-        words[2] = rest.rotate_left(turn);
-    }
-    Some(Step::new(Outcome::Valid, Class::TcpEstablished))
+    let edge = if at_or_after(tcp.ack.wrapping_add(window), target_allowed) {
+        tcp.ack.wrapping_add(window.max(1))
+    } else {
+        target_allowed
+    };
+    let source = u64::from(highest) | u64::from(allowed) << 32;
+    let target = u64::from(acked) | u64::from(edge) << 32;
+    let rest = rest & !0xffff | u64::from(tcp.window.max(rest as u16));
+    Some(match direction {
+        Direction::Original => [source, target, rest],
+        Direction::Reply => [target, source, rest.rotate_left(32)],
+    })
 }
 
 #[inline(always)]

@@ -242,10 +242,13 @@ impl Tuple {
     #[must_use]
     #[inline(always)]
     pub fn key(&self) -> (Key, Side) {
-        let source_is_low = if self.query == QueryKind::None {
-            (self.src, self.sport) <= (self.dst, self.dport)
-        } else {
-            self.question
+        let source_is_low = match (self.query, self.family) {
+            (QueryKind::None, Family::V4) => {
+                let end = |address: u128, port: u16| (address as u64) << 16 | u64::from(port);
+                end(self.src, self.sport) <= end(self.dst, self.dport)
+            }
+            (QueryKind::None, Family::V6) => (self.src, self.sport) <= (self.dst, self.dport),
+            _ => self.question,
         };
         let (low, high, low_port, high_port) = if source_is_low {
             (self.src, self.dst, self.sport, self.dport)
@@ -293,6 +296,37 @@ pub struct Key {
 }
 
 impl Key {
+    /// The key of nothing.
+    pub const NONE: Key = Key {
+        address: [0; 4],
+        tail: 0,
+    };
+
+    /// The key of an IPv4 packet with TCP or UDP ports, and which of its endpoints is the source: what
+    /// [`Tuple::key`] says of its tuple, in fewer steps. `None` for any other packet.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of_plain(facts: &Facts, zone: Zone) -> Option<(Key, Side)> {
+        let (sport, dport) = match (facts.family, &facts.transport) {
+            (Family::V4, Transport::Tcp(tcp)) => (tcp.sport, tcp.dport),
+            (Family::V4, Transport::Udp(sport, dport)) => (*sport, *dport),
+            _ => return None,
+        };
+        let source = (facts.src as u64) << 16 | sport as u64;
+        let target = (facts.dst as u64) << 16 | dport as u64;
+        let (low, high, side) = if source <= target {
+            (source, target, Side::Low)
+        } else {
+            (target, source, Side::High)
+        };
+        let ports = low & 0xffff | (high & 0xffff) << 16;
+        let key = Key {
+            address: [low >> 16 | high >> 16 << 32, 0, 0, 0],
+            tail: ports | (zone as u64) << 32 | (facts.proto as u64) << 48,
+        };
+        Some((key, side))
+    }
+
     /// Address family.
     #[must_use]
     #[inline]

@@ -1,0 +1,82 @@
+//! The straight way of stage 3 for what most packets are: an acknowledgement inside the window of an
+//! established TCP connection, met by an action that asks for nothing but the verdict.
+//!
+//! Everything here follows from the rules of `batch` and `track`, which must give the same result: the
+//! generated sequences of the tests run through both. A packet that does not fit is handed back, with
+//! its connection, and goes the whole way.
+
+use super::action::Action;
+use super::batch::{Batch, Slot};
+use super::config::Switches;
+use super::descriptor::{Descriptor, Metadata, state};
+use super::statistics::Counter;
+use crate::packet::Transport;
+use crate::reason::Reason;
+use crate::table::{Flags, Guard};
+use crate::track;
+use crate::track::timeout::Class;
+use crate::tuple::Direction;
+
+/// Whether an action and the switches leave this way open.
+pub(super) const fn is_plain(action: &Action, switches: &Switches) -> bool {
+    !action.force
+        && action.nat.is_none()
+        && action.mark.is_none()
+        && action.label.is_none()
+        && !switches.accounting
+}
+
+/// Connections of which a packet must do more than advance the state.
+const PARTICULAR: Flags = Flags::RELATED.and(Flags::HELPER).and(Flags::OFFLOADED);
+
+impl<'e> Batch<'e> {
+    /// Deals with a packet whose connection was found, or gives the connection back.
+    #[inline(always)]
+    pub(super) fn express<P: Descriptor>(
+        &mut self,
+        packet: &mut P,
+        slot: &Slot,
+        before: u8,
+        mut guard: Guard<'e>,
+        direction: Direction,
+    ) -> Option<(Guard<'e>, Direction)> {
+        let flags = guard.flags();
+        let Transport::Tcp(tcp) = &slot.facts.transport else {
+            return Some((guard, direction));
+        };
+        if !self.plain || flags.has_any(PARTICULAR) || packet.wants_original() {
+            return Some((guard, direction));
+        }
+        let Some(words) = track::established(guard.protocol(), tcp, direction) else {
+            return Some((guard, direction));
+        };
+        guard.set_protocol(words);
+        let wait = self
+            .engine
+            .timeouts
+            .millis(guard.policy(), Class::TcpEstablished);
+        guard.set_expiry(self.at.now.plus(wait));
+        self.tally.add(Counter::Found, 1);
+        let reply = direction == Direction::Reply;
+        let metadata = Metadata {
+            connection: guard.id(),
+            state: before & !state::NEW
+                | state::TRK
+                | state::EST
+                | if reply { state::RPL } else { 0 },
+            reason: Reason::None,
+            reply,
+            icmp_related: false,
+            zone: self.action.zone,
+            mark: guard.mark(),
+            label: if flags.contains(Flags::LABEL) {
+                guard.label()
+            } else {
+                0
+            },
+        };
+        drop(guard);
+        packet.set_metadata(&metadata);
+        None
+    }
+}
