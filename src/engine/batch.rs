@@ -32,7 +32,7 @@ use crate::clock::Time;
 use crate::nat::Binding;
 use crate::packet::{self, Facts, Hints, Transport, proto};
 use crate::reason::Reason;
-use crate::table::{At, Flags, Guard, Probe};
+use crate::table::{At, Flags, Guard, Place, Probe};
 use crate::track::timeout::Class;
 use crate::track::{self, Outcome};
 use crate::tuple::{Direction, Key, Side, Tuple};
@@ -45,20 +45,23 @@ const FEW: usize = 4;
 /// A packet between the stages.
 ///
 /// The slots of a batch are filled in place: moving them would cost as much as parsing.
-pub(super) struct Slot {
+pub(super) struct Slot<'e> {
     prepared: Prepared,
     side: Side,
     probe: Probe,
+    place: Place<'e>,
     hash: u64,
     key: Key,
     pub(super) facts: Facts,
 }
 
-impl Slot {
-    const EMPTY: Slot = Slot {
-        prepared: Prepared::Refused,
+impl Slot<'_> {
+    /// All zeros, which are quickly written.
+    const EMPTY: Self = Slot {
+        prepared: Prepared::Malformed(Reason::None),
         side: Side::Low,
         probe: Probe::NONE,
+        place: Place::NONE,
         hash: 0,
         key: Key::NONE,
         facts: Facts::NONE,
@@ -177,7 +180,7 @@ impl<'e> Batch<'e> {
     }
 
     #[inline(never)]
-    fn run_stage<P: Descriptor>(&mut self, packets: &mut [P], slots: &mut [Slot]) {
+    fn run_stage<P: Descriptor>(&mut self, packets: &mut [P], slots: &mut [Slot<'e>]) {
         for packet in packets.iter() {
             packet.prefetch();
         }
@@ -186,7 +189,7 @@ impl<'e> Batch<'e> {
         }
         for (_, slot) in packets.iter().zip(slots.iter_mut()) {
             if slot.prepared == Prepared::Look {
-                slot.probe = self.engine.table.probe(slot.hash);
+                slot.probe = self.engine.table.probe(slot.place, slot.hash);
             }
         }
         for (packet, slot) in packets.iter_mut().zip(slots.iter_mut()) {
@@ -199,7 +202,7 @@ impl<'e> Batch<'e> {
 
     /// Stage 1 for one packet.
     #[inline(always)]
-    fn prepare<P: Descriptor>(&self, packet: &P, slot: &mut Slot) {
+    fn prepare<P: Descriptor>(&self, packet: &P, slot: &mut Slot<'e>) {
         let before = packet.pass();
         if before.state == state::INV {
             slot.prepared = Prepared::Refused;
@@ -216,7 +219,7 @@ impl<'e> Batch<'e> {
 
     /// Parses a packet and begins its look-up.
     #[inline(always)]
-    fn look<P: Descriptor>(&self, packet: &P, slot: &mut Slot) {
+    fn look<P: Descriptor>(&self, packet: &P, slot: &mut Slot<'e>) {
         let (bytes, hints) = (packet.bytes(), packet.hints());
         if packet::express(&mut slot.facts, bytes, &hints, &self.parse)
             && let Some((key, side)) = Key::of_plain(&slot.facts, self.action.zone)
@@ -228,12 +231,12 @@ impl<'e> Batch<'e> {
         }
         slot.probe = Probe::NONE;
         slot.hash = self.engine.table.hash(&slot.key);
-        self.engine.table.prefetch(slot.hash);
+        slot.place = self.engine.table.prefetch(slot.hash);
     }
 
     /// Parses any packet.
     #[inline(never)]
-    fn look_closely(&self, bytes: &[u8], hints: &Hints, slot: &mut Slot) {
+    fn look_closely(&self, bytes: &[u8], hints: &Hints, slot: &mut Slot<'e>) {
         slot.prepared = match packet::parse_into(&mut slot.facts, bytes, hints, &self.parse) {
             Err(malformed) => Prepared::Malformed(malformed.reason),
             Ok(()) => match Tuple::of(&slot.facts, self.action.zone) {
@@ -248,7 +251,7 @@ impl<'e> Batch<'e> {
 
     /// Stage 3 for a packet that need not be looked up.
     #[inline(never)]
-    fn decide<P: Descriptor>(&mut self, packet: &mut P, slot: &mut Slot) {
+    fn decide<P: Descriptor>(&mut self, packet: &mut P, slot: &mut Slot<'e>) {
         if slot.prepared == Prepared::Cached {
             if self.process_cached(packet) {
                 return;
@@ -352,7 +355,7 @@ impl<'e> Batch<'e> {
     }
 
     /// Steps 1 to 12 for one packet.
-    fn process<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot) {
+    fn process<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>) {
         let last = packet.pass();
         // 1: entering another zone forgets the state of the last one.
         let before = if last.zone == self.action.zone {
@@ -507,7 +510,7 @@ impl<'e> Batch<'e> {
     }
 
     /// 6 and 7: no connection has the packet's tuple.
-    fn unfound<P: Descriptor>(&mut self, packet: &P, slot: &Slot, before: u8) -> Judged<'e> {
+    fn unfound<P: Descriptor>(&mut self, packet: &P, slot: &Slot<'e>, before: u8) -> Judged<'e> {
         if before & (state::SNAT | state::DNAT) != 0
             && self.action.nat.is_none()
             && let Some((guard, direction)) = self.find_original(packet, slot)
@@ -527,7 +530,7 @@ impl<'e> Batch<'e> {
     fn find_original<P: Descriptor>(
         &mut self,
         packet: &P,
-        slot: &Slot,
+        slot: &Slot<'e>,
     ) -> Option<(Guard<'e>, Direction)> {
         let original_of = slot.tuple();
         let mut original = packet.original()?;
@@ -568,7 +571,7 @@ impl<'e> Batch<'e> {
     }
 
     /// 9 to 12: the verdict.
-    fn write<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot, judged: Judged<'e>) {
+    fn write<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>, judged: Judged<'e>) {
         let mut metadata = Metadata {
             state: judged.state | state::TRK,
             reason: judged.reason,

@@ -35,7 +35,7 @@ impl<'e> Batch<'e> {
     pub(super) fn express<P: Descriptor>(
         &mut self,
         packet: &mut P,
-        slot: &Slot,
+        slot: &Slot<'e>,
         before: u8,
         mut guard: Guard<'e>,
         direction: Direction,

@@ -130,6 +130,21 @@ pub struct Tcp {
     pub sack: Option<u32>,
 }
 
+impl Tcp {
+    const NONE: Tcp = Tcp {
+        sport: 0,
+        dport: 0,
+        flags: 0,
+        wscale: None,
+        sack_permitted: false,
+        seq: 0,
+        ack: 0,
+        window: 0,
+        payload: 0,
+        sack: None,
+    };
+}
+
 /// An ICMP or ICMPv6 query or its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Query {
@@ -198,11 +213,11 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Those of no packet: what [`parse_into`] may find.
+    /// Those of no packet: a place for [`parse_into`], all zeros.
     pub const NONE: Facts = Facts {
         src: 0,
         dst: 0,
-        transport: Transport::Other,
+        transport: Transport::Tcp(Tcp::NONE),
         family: Family::V4,
         proto: 0,
         l3: 0,

@@ -133,6 +133,14 @@ impl Bucket {
         compare(low, high, tag)
     }
 
+    /// The slot of the first position whose tag is `tag`.
+    #[inline]
+    pub(super) fn first(&self, tag: u8) -> Option<u32> {
+        self.matching(tag)
+            .next()
+            .map(|position| self.slot(position))
+    }
+
     /// The slot at a position; its value belongs to the tag that was seen there, or to a younger one.
     #[inline]
     pub(super) fn slot(&self, position: usize) -> u32 {

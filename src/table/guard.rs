@@ -102,7 +102,7 @@ impl<'t> Guard<'t> {
     }
 
     /// Sets when it expires.
-    #[inline]
+    #[inline(always)]
     pub fn set_expiry(&mut self, expiry: Time) {
         let before = self.hot.expiry.load(Relaxed);
         let after = pack_expiry(expiry.as_millis(), (before >> 48) as u16);

@@ -55,6 +55,7 @@ use crate::sync::pause;
 use crate::tuple::hash::{Secret, hash};
 use crate::tuple::{ConnectionId, Direction, Key, Side, Tuple};
 use arena::{Arena, NoRecord};
+use bucket::{Bucket, tag};
 use entry::{LIVE, LOCK, MILLIS, generation, next_life};
 use shard::{Pool, Shard};
 use sweep::Sweeper;
@@ -134,6 +135,15 @@ pub enum InsertError {
     NoMemory,
 }
 
+/// Where the bucket of a hash was when it was asked for. Only a hint: it may have been split since.
+#[derive(Clone, Copy)]
+pub struct Place<'t>(Option<&'t Bucket>);
+
+impl Place<'_> {
+    /// Nowhere.
+    pub const NONE: Place<'static> = Place(None);
+}
+
 /// What the tags of a bucket gave: a record to look at first. Only a hint.
 #[derive(Clone, Copy, Debug)]
 pub struct Probe(Option<u32>);
@@ -189,10 +199,10 @@ impl Table {
         &self.shards[(hash >> 58) as usize % SHARDS]
     }
 
-    /// Asks for the bucket line of a hash.
-    #[inline]
-    pub fn prefetch(&self, hash: u64) {
-        self.shard(hash).prefetch(hash);
+    /// Asks for the bucket line of a hash, and tells where it is.
+    #[inline(always)]
+    pub fn prefetch(&self, hash: u64) -> Place<'_> {
+        Place(Some(self.shard(hash).prefetch(hash)))
     }
 
     /// Asks for the hot line of a connection.
@@ -205,9 +215,9 @@ impl Table {
 
     /// Looks at the bucket and asks for the line of the first record that may be meant.
     #[must_use]
-    #[inline]
-    pub fn probe(&self, hash: u64) -> Probe {
-        let slot = self.shard(hash).probe(hash);
+    #[inline(always)]
+    pub fn probe(&self, place: Place<'_>, hash: u64) -> Probe {
+        let slot = place.0.and_then(|bucket| bucket.first(tag(hash)));
         if let Some(slot) = slot {
             self.arena.prefetch(slot & !REPLY_NODE);
         }
@@ -364,19 +374,18 @@ impl Table {
     /// answer is that of `tuples[i]`.
     #[must_use]
     pub fn occupied_many(&self, tuples: &[Tuple], at: &At) -> u32 {
-        let mut asked: SmallVec<[(Key, Side, u64); 32]> = SmallVec::new();
+        let mut asked: SmallVec<[(Key, Side, u64, Place<'_>); 32]> = SmallVec::new();
         for tuple in tuples.iter().take(32) {
             let (key, side) = tuple.key();
             let hash = self.hash(&key);
-            self.prefetch(hash);
-            asked.push((key, side, hash));
+            asked.push((key, side, hash, self.prefetch(hash)));
         }
-        for (.., hash) in &asked {
+        for (.., hash, place) in &asked {
             // For its prefetch of the record that may be meant.
-            let _ = self.probe(*hash);
+            let _ = self.probe(*place, *hash);
         }
         let mut answer = 0;
-        for (i, (key, side, hash)) in asked.iter().enumerate() {
+        for (i, (key, side, hash, _)) in asked.iter().enumerate() {
             let claimed = |slot| self.claims(slot, key, *side, at).then_some(());
             let found = self.shard(*hash).search(*hash, claimed);
             answer |= u32::from(found.is_some()) << i;

@@ -153,13 +153,6 @@ impl Segments {
         unsafe { &*bucket }
     }
 
-    #[inline]
-    fn prefetch(&self, index: usize) {
-        let (segment, place) = Segments::place(index);
-        let first = self.first[segment].load(Ordering::Relaxed);
-        crate::sync::line::prefetch(first.wrapping_add(place));
-    }
-
     /// Makes sure that the bucket exists.
     fn ensure(&self, index: usize, pool: &Pool) -> Result<(), Error> {
         let (segment, _) = Segments::place(index);
@@ -233,21 +226,12 @@ impl Shard {
     }
 
     /// Asks for the bucket line of a hash.
-    #[inline]
-    pub(super) fn prefetch(&self, hash: u64) {
-        let state = self.state.load(Ordering::Acquire);
-        self.buckets.prefetch(index_in(state, hash));
-    }
-
-    /// The first slot of the primary bucket whose tag fits. Only a hint.
-    #[inline]
-    pub(super) fn probe(&self, hash: u64) -> Option<u32> {
+    #[inline(always)]
+    pub(super) fn prefetch(&self, hash: u64) -> &Bucket {
         let state = self.state.load(Ordering::Acquire);
         let bucket = self.buckets.get(index_in(state, hash));
+        crate::sync::line::prefetch(bucket);
         bucket
-            .matching(tag(hash))
-            .next()
-            .map(|position| bucket.slot(position))
     }
 
     /// Shows every slot whose tag fits to `accept`, until it accepts one. `None` is a certain miss:

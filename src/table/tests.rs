@@ -66,7 +66,7 @@ fn at(table: &Table, zone: u16, now: u64) -> At {
 fn find<'t>(table: &'t Table, tuple: &Tuple, now: u64) -> Option<(Guard<'t>, Direction)> {
     let (key, side) = tuple.key();
     let hash = table.hash(&key);
-    let probe = table.probe(hash);
+    let probe = table.probe(table.prefetch(hash), hash);
     table.find(probe, hash, &key, side, &at(table, tuple.zone, now))
 }
 
