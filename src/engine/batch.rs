@@ -23,6 +23,7 @@ use super::action::Action;
 use super::config::{Profile, Switches};
 use super::create::Created;
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, state};
+use super::express;
 use super::follow::{self, Followed};
 use super::statistics::{Counter, Tally};
 use super::translate::{self, Occupied};
@@ -99,6 +100,8 @@ pub(super) struct Batch<'e> {
     pub(super) tally: Tally,
     /// Packets of established connections may take the straight way, see `express`.
     pub(super) plain: bool,
+    /// What marks the connections whose packets may not.
+    pub(super) particular: Flags,
     /// The state of the present packet's connection, while it advances.
     state: track::State,
     /// What a helper's expectation says of the present packet, which was not stored.
@@ -155,7 +158,8 @@ impl<'e> Batch<'e> {
             switches,
             kernel,
             tally: Tally::default(),
-            plain: super::express::is_plain(action, &switches) && !kernel,
+            plain: express::is_plain(action, &switches) && !kernel,
+            particular: express::particular(action),
             state: track::State {
                 words: [0; 3],
                 extension: [0; 8],

@@ -1,5 +1,6 @@
 //! The straight way of stage 3 for what most packets are: an acknowledgement inside the window of an
-//! established TCP connection, met by an action that asks for nothing but the verdict.
+//! established TCP connection, or a datagram of an answered UDP one, met by an action that asks for
+//! nothing but the verdict.
 //!
 //! Everything here follows from the rules of `batch` and `track`, which must give the same result: the
 //! generated sequences of the tests run through both. A packet that does not fit is handed back, with
@@ -8,7 +9,7 @@
 use super::action::Action;
 use super::batch::{Batch, Slot};
 use super::config::Switches;
-use super::descriptor::{Descriptor, Metadata, state};
+use super::descriptor::{ConnectionId, Descriptor, Metadata, state};
 use super::statistics::Counter;
 use crate::packet::Transport;
 use crate::reason::Reason;
@@ -19,15 +20,17 @@ use crate::tuple::Direction;
 
 /// Whether an action and the switches leave this way open.
 pub(super) const fn is_plain(action: &Action, switches: &Switches) -> bool {
-    !action.force
-        && action.nat.is_none()
-        && action.mark.is_none()
-        && action.label.is_none()
-        && !switches.accounting
+    !action.force && action.mark.is_none() && action.label.is_none() && !switches.accounting
 }
 
-/// Connections of which a packet must do more than advance the state.
-const PARTICULAR: Flags = Flags::RELATED.and(Flags::HELPER).and(Flags::OFFLOADED);
+/// What marks the connections whose packets ask for more than a step of the state.
+pub(super) const fn particular(action: &Action) -> Flags {
+    let always = Flags::RELATED.and(Flags::HELPER).and(Flags::OFFLOADED);
+    match action.nat {
+        None => always,
+        Some(_) => always.and(Flags::SOURCE_NAT).and(Flags::DESTINATION_NAT),
+    }
+}
 
 impl<'e> Batch<'e> {
     /// Deals with a packet whose connection was found, or gives the connection back.
@@ -44,7 +47,7 @@ impl<'e> Batch<'e> {
         let Transport::Tcp(tcp) = &slot.facts.transport else {
             return Some((guard, direction));
         };
-        if !self.plain || flags.has_any(PARTICULAR) || packet.wants_original() {
+        if !self.plain || flags.has_any(self.particular) || packet.wants_original() {
             return Some((guard, direction));
         }
         let Some(words) = track::established(guard.protocol(), tcp, direction) else {
@@ -59,7 +62,11 @@ impl<'e> Batch<'e> {
         self.tally.add(Counter::Found, 1);
         let reply = direction == Direction::Reply;
         let metadata = Metadata {
-            connection: guard.id(),
+            connection: if self.action.nat.is_none() {
+                guard.id()
+            } else {
+                ConnectionId::NONE
+            },
             state: before & !state::NEW
                 | state::TRK
                 | state::EST

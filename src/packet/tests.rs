@@ -1,8 +1,10 @@
 //! The parser against packets that are right, cut off, and wrong in every way that has a rule.
 
 use super::*;
-use crate::tests::packets::{self, Ip, Segment, echo, icmp, ip, sctp, udp, unreachable};
-use crate::tuple::Tuple;
+use crate::tests::packets::{
+    self, Ip, Segment, echo, finish_ipv4, icmp, ip, sctp, udp, unreachable,
+};
+use crate::tuple::{Key, Tuple};
 use proptest::prelude::*;
 
 mod fragment;
@@ -566,4 +568,54 @@ proptest! {
         bytes.truncate(usize::from(cut) % (bytes.len() + 1));
         let _ = (parse(&bytes, &BELIEVED, &VERIFY), parse(&bytes, &RAW, &VERIFY));
     }
+
+    #[test]
+    fn the_express_way_says_what_the_parser_says_or_nothing(
+        (kind, changes) in (0usize..14, prop::collection::vec((0u16..60, any::<u8>()), 0..3)),
+        (cut, padding, front) in (0usize..8, 0usize..8, 0usize..3),
+        (statuses, verify, sack, fix) in (any::<[u8; 2]>(), any::<bool>(), any::<bool>(), any::<bool>()),
+    ) {
+        let mut packet = every_kind().swap_remove(kind);
+        for (at, value) in changes {
+            let at = usize::from(at) % packet.len();
+            packet[at] = value;
+        }
+        if fix && packet[0] == 0x45 {
+            finish_ipv4(&mut packet);
+        }
+        packet.truncate(packet.len().saturating_sub(cut));
+        packet.resize(packet.len() + padding, 0);
+        let mut bytes = vec![0; front];
+        bytes.extend(packet);
+        let status = |byte: u8| match byte % 4 {
+            0 => Checksum::Unknown,
+            1 => Checksum::Good,
+            2 => Checksum::Bad,
+            _ => Checksum::Partial,
+        };
+        let hints = Hints {
+            l3: Some(front as u16),
+            ip_checksum: status(statuses[0]),
+            l4_checksum: status(statuses[1]),
+            ..BELIEVED
+        };
+        let options = Options { verify_checksums: verify, sack };
+        let mut facts = Facts::NONE;
+        if express(&mut facts, &bytes, &hints, &options) {
+            prop_assert_eq!(parse(&bytes, &hints, &options), Ok(facts));
+            let tuple = Tuple::of(&facts, 7).expect("it has ports");
+            prop_assert_eq!(Key::of_plain(&facts, 7), Some(tuple.key()));
+        }
+    }
+}
+
+#[test]
+fn the_express_way_takes_plain_tcp_and_udp() {
+    let mut facts = Facts::NONE;
+    let mut taken = |bytes: &[u8]| express(&mut facts, bytes, &RAW, &VERIFY);
+    let ack = Segment::v4(1, 2, 3, 4, tcp_flags::ACK);
+    assert!(taken(&ack.bytes()));
+    assert!(taken(&udp(Ip::v4(1), 2, Ip::v4(3), 4, b"data")));
+    assert!(!taken(&Segment::v4(1, 2, 3, 4, tcp_flags::SYN).bytes()));
+    assert!(!taken(&udp(Ip::v6(1), 2, Ip::v6(3), 4, b"data")));
 }

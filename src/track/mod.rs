@@ -34,6 +34,7 @@ use crate::reason::Reason;
 use crate::tuple::Direction;
 use timeout::Class;
 
+pub use other::is_answered;
 pub use tcp::established;
 
 /// The state of a connection's protocol.

@@ -36,6 +36,14 @@ pub(super) fn advance(word: &mut u64, direction: Direction) -> Step {
     }
 }
 
+/// In this state of the Open vSwitch machine every packet is valid, changes nothing and waits for
+/// [`Class::OtherBidirectional`].
+#[must_use]
+#[inline]
+pub const fn is_answered(word: u64) -> bool {
+    word == BIDIRECTIONAL
+}
+
 pub(super) const fn open_kernel(protocol: u8) -> Opened {
     match protocol {
         proto::GRE => Opened::new([FIRST, 0, 0], Class::KernelGre),
