@@ -97,6 +97,7 @@ fn parse_acknowledgement(bencher: Bencher<'_, '_>) {
 const VERIFY: Options = Options {
     verify_checksums: true,
     sack: false,
+    netfilter: false,
 };
 
 #[divan::bench(args = [0, 1400])]

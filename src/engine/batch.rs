@@ -142,6 +142,7 @@ impl<'e> Batch<'e> {
             parse: packet::Options {
                 verify_checksums: switches.verify_checksums,
                 sack: kernel,
+                netfilter: kernel,
             },
             track: track::Options {
                 machine: if kernel {
@@ -498,7 +499,10 @@ impl<'e> Batch<'e> {
             flags = changed;
             guard.set_flags(flags);
         }
-        if let Some(class) = step.timeout {
+        if step.remove {
+            // This packet is its last one.
+            guard.set_expiry(self.at.now);
+        } else if let Some(class) = step.timeout {
             let wait = self.wait(guard.policy(), class, step.at_most);
             guard.set_expiry(self.at.now.plus(wait));
         }

@@ -5,7 +5,7 @@
 
 use super::bytes::{u8_at, u16_at};
 use super::ip::Network;
-use super::{Family, Inner, Malformed, Query, Transport, ipv4, ipv6, malformed, proto};
+use super::{Family, Inner, Malformed, Options, Query, Transport, ipv4, ipv6, malformed, proto};
 use crate::reason::Reason;
 
 const CODE: usize = 1;
@@ -36,7 +36,11 @@ const fn kind_of(family: Family, icmp_type: u8) -> Kind {
 }
 
 /// The message at `network.l4`.
-pub(super) fn parse(bytes: &[u8], network: &Network) -> Result<Transport, Malformed> {
+pub(super) fn parse(
+    bytes: &[u8],
+    network: &Network,
+    options: &Options,
+) -> Result<Transport, Malformed> {
     let short = malformed(Reason::Truncated);
     let message = bytes.get(network.l4..).ok_or(short)?;
     if message.len() < HEADER || network.l4_len < HEADER as u32 {
@@ -45,7 +49,7 @@ pub(super) fn parse(bytes: &[u8], network: &Network) -> Result<Transport, Malfor
     let icmp_type = u8_at(message, 0).ok_or(short)?;
     match kind_of(network.family, icmp_type) {
         Kind::Query => {
-            if u8_at(message, CODE).ok_or(short)? != 0 {
+            if u8_at(message, CODE).ok_or(short)? != 0 && !options.netfilter {
                 return Err(malformed(Reason::IcmpCode));
             }
             let id = u16_at(message, IDENTIFIER).ok_or(short)?;

@@ -252,4 +252,7 @@ pub struct Options {
     pub verify_checksums: bool,
     /// Walk the options of every TCP segment for SACK blocks, not only those of a SYN.
     pub sack: bool,
+    /// Judge as nf_conntrack does where Open vSwitch judges otherwise: port zero is a port, the code of
+    /// an ICMP query does not matter, and "no next header" is nothing that can be tracked.
+    pub netfilter: bool,
 }

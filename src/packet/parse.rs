@@ -57,12 +57,18 @@ pub fn parse_into(
             let (sport, dport, tag) = sctp::parse(segment, network.l4_len)?;
             Transport::Sctp(sport, dport, tag)
         }
-        proto::ICMP if network.family == Family::V4 => icmp::parse(bytes, &network)?,
-        proto::ICMPV6 if network.family == Family::V6 => icmp::parse(bytes, &network)?,
+        proto::ICMP if network.family == Family::V4 => icmp::parse(bytes, &network, options)?,
+        proto::ICMPV6 if network.family == Family::V6 => icmp::parse(bytes, &network, options)?,
         // ICMP of the other family.
         proto::ICMP | proto::ICMPV6 => return Err(malformed(Reason::IcmpType)),
+        NO_NEXT_HEADER if network.family == Family::V6 && options.netfilter => {
+            return Err(malformed(Reason::Ipv6Extension));
+        }
         _ => Transport::Other,
     };
+    if !options.netfilter && names_port_zero(&facts.transport) {
+        return Err(malformed(Reason::PortZero));
+    }
     facts.src = network.src;
     facts.dst = network.dst;
     facts.family = network.family;
@@ -71,6 +77,21 @@ pub fn parse_into(
     facts.l4 = network.l4 as u16;
     facts.l4_len = network.l4_len;
     verify_transport(segment, &network, hints.l4_checksum, verify)
+}
+
+/// "No next header" (RFC 8200, section 4.7).
+const NO_NEXT_HEADER: u8 = 59;
+
+/// Port zero names no endpoint.
+#[inline(always)]
+const fn names_port_zero(transport: &Transport) -> bool {
+    match transport {
+        Transport::Tcp(tcp) => tcp.sport == 0 || tcp.dport == 0,
+        Transport::Udp(sport, dport) | Transport::Sctp(sport, dport, _) => {
+            *sport == 0 || *dport == 0
+        }
+        _ => false,
+    }
 }
 
 /// Transport header and payload, without the padding that short Ethernet frames end with; less than

@@ -54,14 +54,11 @@ pub(super) fn header_len(segment: &[u8]) -> usize {
     u8_at(segment, DATA_OFFSET).map_or(0, |offset| usize::from(offset >> 4) * 4)
 }
 
-/// Both ports at the start of a transport header; port zero names no endpoint.
+/// Both ports at the start of a transport header.
 #[inline(always)]
 pub(super) fn ports(header: &[u8]) -> Result<(u16, u16), Malformed> {
     let sport = u16_at(header, 0).ok_or(malformed(Reason::Truncated))?;
     let dport = u16_at(header, 2).ok_or(malformed(Reason::Truncated))?;
-    if sport == 0 || dport == 0 {
-        return Err(malformed(Reason::PortZero));
-    }
     Ok((sport, dport))
 }
 

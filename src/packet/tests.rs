@@ -15,6 +15,7 @@ mod sums;
 const VERIFY: Options = Options {
     verify_checksums: true,
     sack: false,
+    netfilter: false,
 };
 const RAW: Hints = Hints {
     l3: Some(0),
@@ -599,7 +600,7 @@ proptest! {
             l4_checksum: status(statuses[1]),
             ..BELIEVED
         };
-        let options = Options { verify_checksums: verify, sack };
+        let options = Options { verify_checksums: verify, sack, netfilter: false };
         let mut facts = Facts::NONE;
         if express(&mut facts, &bytes, &hints, &options) {
             prop_assert_eq!(parse(&bytes, &hints, &options), Ok(facts));
@@ -618,4 +619,26 @@ fn the_express_way_takes_plain_tcp_and_udp() {
     assert!(taken(&udp(Ip::v4(1), 2, Ip::v4(3), 4, b"data")));
     assert!(!taken(&Segment::v4(1, 2, 3, 4, tcp_flags::SYN).bytes()));
     assert!(!taken(&udp(Ip::v6(1), 2, Ip::v6(3), 4, b"data")));
+}
+
+#[test]
+fn as_netfilter_judges_port_zero_is_a_port_and_a_code_does_not_matter() {
+    let netfilter = Options {
+        netfilter: true,
+        ..VERIFY
+    };
+    let (a, b) = (Ip::v4(1), Ip::v4(2));
+    let (c, d) = (Ip::v6(1), Ip::v6(2));
+    for (bytes, ours, theirs) in [
+        (udp(a, 0, b, 53, b"?"), Some(Reason::PortZero), None),
+        (
+            icmp(a, b, 8, 8, [0; 4], b"ping"),
+            Some(Reason::IcmpCode),
+            None,
+        ),
+        (ip(c, d, 59, b""), None, Some(Reason::Ipv6Extension)),
+    ] {
+        let reason = |options| parse(&bytes, &RAW, options).err().map(|bad| bad.reason);
+        assert_eq!((reason(&VERIFY), reason(&netfilter)), (ours, theirs));
+    }
 }

@@ -16,6 +16,7 @@ use ctoffload::tuple::Tuple;
 const VERIFY: Options = Options {
     verify_checksums: true,
     sack: true,
+    netfilter: false,
 };
 
 const fn raw_ip(status: Checksum) -> Hints {
@@ -33,6 +34,7 @@ fn parse_unverified(bytes: &[u8]) -> Result<Facts, Malformed> {
     let options = Options {
         verify_checksums: false,
         sack: true,
+        netfilter: false,
     };
     packet::parse(bytes, &raw_ip(Checksum::Unknown), &options)
 }
@@ -71,6 +73,7 @@ pub fn parse(input: &[u8]) {
     let options = Options {
         verify_checksums: choice & 2 == 0,
         sack: choice & 8 == 0,
+        netfilter: choice & 16 == 0,
     };
     let result = packet::parse(bytes, &hints, &options);
     if let Ok(facts) = &result {

@@ -16,8 +16,9 @@ use super::protocol_flags::{
 use super::tcp_table::{Kind, Next, State, next};
 use super::tcp_window::{self, Peer, Verdict, end_of};
 use super::timeout::Class;
-use super::{Opened, Options, Outcome, Step, TcpNames, at_or_after, illegal_flags};
+use super::{Opened, Options, Outcome, Step, TcpNames, at_or_after};
 use crate::packet::Tcp;
+use crate::packet::tcp_flags::{ACK, FIN, PSH, RST, SYN, URG};
 use crate::reason::Reason;
 use crate::tuple::Direction;
 
@@ -156,7 +157,7 @@ impl Association {
 }
 
 pub(super) fn open(tcp: &Tcp, options: &Options) -> Result<Opened, Reason> {
-    if illegal_flags(tcp.flags) {
+    if !is_valid(tcp.flags) {
         return Err(Reason::TcpFlags);
     }
     let kind = Kind::of(tcp.flags);
@@ -205,13 +206,30 @@ pub(super) fn open(tcp: &Tcp, options: &Options) -> Result<Opened, Reason> {
     })
 }
 
+/// The combinations of flags that nf_conntrack lets pass, whatever PSH says (`tcp_valid_flags`).
+const VALID_FLAGS: [u8; 9] = [
+    SYN,
+    SYN | URG,
+    SYN | ACK,
+    RST,
+    RST | ACK,
+    FIN | ACK,
+    FIN | ACK | URG,
+    ACK,
+    ACK | URG,
+];
+
+fn is_valid(flags: u8) -> bool {
+    VALID_FLAGS.contains(&(flags & !PSH))
+}
+
 pub(super) fn advance(
     state: &mut super::State,
     tcp: &Tcp,
     direction: Direction,
     options: &Options,
 ) -> Step {
-    if illegal_flags(tcp.flags) {
+    if !is_valid(tcp.flags) {
         return Step::invalid(Reason::TcpFlags);
     }
     let mut connection = Association::unpack(state);

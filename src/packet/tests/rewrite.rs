@@ -371,6 +371,7 @@ fn facts_of_unchecked(bytes: &[u8]) -> Facts {
     let unchecked = Options {
         verify_checksums: false,
         sack: false,
+        netfilter: false,
     };
     parse(bytes, &RAW, &unchecked).expect("damaged in its payload only")
 }

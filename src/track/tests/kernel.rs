@@ -470,3 +470,24 @@ fn without_strict_reset_any_reset_in_the_window_closes() {
     assert_eq!(talk.reply(segment(RST, 0, 3500, 0, 0)).outcome, VALID);
     assert_eq!(talk.names().combined, "CLOSE");
 }
+
+#[test]
+fn flags_are_judged_as_nf_conntrack_judges_them() {
+    // `tcp_valid_flags`, for all 64 combinations; PSH makes no difference.
+    let valid = [
+        SYN,
+        SYN | URG,
+        SYN | ACK,
+        RST,
+        RST | ACK,
+        FIN | ACK,
+        FIN | ACK | URG,
+        ACK,
+        ACK | URG,
+    ];
+    for flags in 0..64 {
+        let opened = open(&tcp(segment(flags, 0, 1, 1, 100)), &[], &KERNEL);
+        let refused = opened == Err(Reason::TcpFlags);
+        assert_eq!(refused, !valid.contains(&(flags & !PSH)), "{flags:#x}");
+    }
+}
