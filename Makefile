@@ -16,7 +16,7 @@ CFLAGS ?= -O2 -g
 CFLAGS += -std=c11 -Wall -Wextra -pedantic -Werror -Iinclude
 LDLIBS := -L$(LIB) -lctoffload -Wl,-rpath,$(abspath $(LIB))
 
-.PHONY: all lib run check check-install install header examples c-tests clean tools
+.PHONY: all lib run live check check-install install header examples c-tests clean tools
 
 all: lib examples
 
@@ -68,6 +68,10 @@ check: tools
 
 c-tests: lib
 	$(MAKE) -C c-tests
+
+# Real programs between network namespaces, with the example `nat` in the middle; needs root.
+live: examples
+	c-tests/live/run.sh $(TARGET)/examples/nat
 
 # --- installation ----------------------------------------------------------------------------------
 
