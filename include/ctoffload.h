@@ -127,6 +127,17 @@
 #define CT_CONN_ICMP_RELATED 2
 
 /**
+ * The packet is the datapath's again: `ct_packet.verdict`.
+ */
+#define CT_VERDICT_PASS 0
+
+/**
+ * The packet is a fragment that the library holds until its datagram is whole. Its bytes must stay
+ * where they are until conntrack_take_fragments() gives it back.
+ */
+#define CT_VERDICT_HELD 1
+
+/**
  * The source was translated: in `ct_packet.modified`.
  */
 #define CT_MODIFIED_SRC 1
@@ -573,7 +584,7 @@ struct ct_packet {
    */
   uint16_t ct_zone;
   /**
-   * CT_VERDICT_*; always 0 (pass) in this version.
+   * CT_VERDICT_*.
    */
   uint8_t verdict;
   /**
@@ -766,6 +777,132 @@ struct ct_config {
    * Must be 0.
    */
   uint32_t reserved;
+};
+
+/**
+ * How fragments are reassembled (Open vSwitch's `ipf`). Members that are 0 have their defaults.
+ */
+struct ct_ipf {
+  /**
+   * sizeof(struct ct_ipf).
+   */
+  size_t size;
+  /**
+   * 1: IPv4 fragments are held and reassembled.
+   */
+  uint32_t v4;
+  /**
+   * 1: IPv6 fragments are held and reassembled.
+   */
+  uint32_t v6;
+  /**
+   * Fragments held at most; 0: 1000. At most 5000.
+   */
+  uint32_t max_frags;
+  /**
+   * Smallest IPv4 fragment that is not the last one, from its IP header on; 0: 1200.
+   */
+  uint16_t min_v4_frag_size;
+  /**
+   * The same for IPv6; 0: 1280.
+   */
+  uint16_t min_v6_frag_size;
+  /**
+   * Milliseconds in which a datagram must become whole; 0: 15,000.
+   */
+  uint32_t lifetime_ms;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+  /**
+   * Bytes of all packets that are held, at most; 0: 16 MiB.
+   */
+  uint64_t max_bytes;
+};
+
+/**
+ * What was counted of the fragments of one IP version.
+ */
+struct ct_ipf_counts {
+  /**
+   * Held, or the last of their datagram.
+   */
+  uint64_t accepted;
+  /**
+   * Of datagrams that became whole.
+   */
+  uint64_t completed;
+  /**
+   * Of datagrams that did not in their time.
+   */
+  uint64_t expired;
+  /**
+   * Below the minimum size.
+   */
+  uint64_t too_small;
+  /**
+   * Overlapping another one.
+   */
+  uint64_t overlapping;
+  /**
+   * Not held because too much was held already.
+   */
+  uint64_t full;
+  /**
+   * Given back by conntrack_flush_fragments().
+   */
+  uint64_t flushed;
+};
+
+/**
+ * Settings and counts of reassembly.
+ */
+struct ct_ipf_status {
+  /**
+   * sizeof(struct ct_ipf_status), set by the caller.
+   */
+  size_t size;
+  /**
+   * 1: IPv4 fragments are held.
+   */
+  uint32_t v4;
+  /**
+   * 1: IPv6 fragments are held.
+   */
+  uint32_t v6;
+  /**
+   * Fragments held at most.
+   */
+  uint32_t max_frags;
+  /**
+   * Fragments held now.
+   */
+  uint32_t frags;
+  /**
+   * Smallest IPv4 fragment that is not the last one.
+   */
+  uint16_t min_v4_frag_size;
+  /**
+   * Smallest IPv6 fragment that is not the last one.
+   */
+  uint16_t min_v6_frag_size;
+  /**
+   * Milliseconds in which a datagram must become whole.
+   */
+  uint32_t lifetime_ms;
+  /**
+   * Bytes of all packets that are held, at most.
+   */
+  uint64_t max_bytes;
+  /**
+   * Of IPv4.
+   */
+  struct ct_ipf_counts counts_v4;
+  /**
+   * Of IPv6.
+   */
+  struct ct_ipf_counts counts_v6;
 };
 
 #ifdef __cplusplus
@@ -1063,6 +1200,71 @@ int conntrack_create(const struct ct_config *config,
  * `ct` is NULL or an instance that was not destroyed yet.
  */
 CT_API void conntrack_destroy(struct conntrack *ct);
+
+/**
+ * Says how fragments are dealt with. Until it is called none are held, and every fragment is
+ * CT_STATE_INVALID.
+ *
+ * Once reassembly is on, conntrack_execute() may leave packets with CT_VERDICT_HELD: fragments that
+ * wait for the others of their datagram. Such a packet, its bytes and its `orig_tuple` must stay where
+ * they are; the descriptor itself was copied. When the last fragment comes it gets its verdict like any
+ * packet, and the others get the same one and are there for conntrack_take_fragments(). Headers that
+ * are translated are translated in every fragment; sizes stay as they were.
+ *
+ * Returns 0; EINVAL for a value out of range; E2BIG.
+ *
+ * Threads: any. What is held already stays held.
+ *
+ * # Safety
+ * `ct` is an instance; `settings` points to a struct of the size that it says.
+ */
+CT_API
+int conntrack_set_ipf(struct conntrack *ct,
+                      const struct ct_ipf *settings);
+
+/**
+ * Tells how fragments are dealt with, and what was counted.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `status` points to a struct of the size that it says.
+ */
+CT_API int conntrack_get_ipf_status(struct conntrack *ct, struct ct_ipf_status *status);
+
+/**
+ * Gives back fragments that were held: up to `n` descriptors, as they were handed in, with their
+ * verdicts; `*taken` receives how many. To be called after conntrack_execute(), and now and then when
+ * no packets come. Fragments whose datagram did not become whole in its time are CT_STATE_INVALID.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any; each fragment is given back once.
+ *
+ * # Safety
+ * `ct` is an instance; `packets` has room for `n` packets; `taken` points to a number.
+ */
+CT_API
+int conntrack_take_fragments(struct conntrack *ct,
+                             int64_t now_ms,
+                             struct ct_packet *packets,
+                             size_t n,
+                             size_t *taken);
+
+/**
+ * Gives up all datagrams that are not whole. Their fragments are there for
+ * conntrack_take_fragments(); to be called before conntrack_destroy(), which forgets what is held.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API int conntrack_flush_fragments(struct conntrack *ct);
 
 /**
  * The version of this library, e.g. "0.1.0". Never NULL; lives as long as the library.

@@ -10,7 +10,7 @@
 //! ```text
 //!  1  ffi      pointers checked, panics stopped
 //!  2  engine   the batch: one pass per stage, so that the cache misses of 32 packets overlap
-//!  3  packet   bytes -> facts
+//!  3  packet   bytes -> facts (fragments wait in `fragment` until their datagram is whole)
 //!  4  tuple    facts -> canonical key -> keyed hash; prefetch the bucket
 //!  5  table    bucket line -> candidate; prefetch the record; lock it and compare
 //!  6  track    state + facts -> next state, verdict, timeout class (pure functions)
@@ -29,7 +29,7 @@
 //! | 5 | `nat` |
 //! | 4 | `table`, `policy` |
 //! | 3 | `track` |
-//! | 2 | `tuple` |
+//! | 2 | `tuple`, `fragment` |
 //! | 1 | `packet` |
 //! | 0 | `sync`, `clock`, `error`, `reason` |
 
@@ -48,6 +48,8 @@ pub mod error;
 #[cfg(not(loom))]
 #[expect(unsafe_code, reason = "pointers from C")]
 pub mod ffi;
+#[forbid(unsafe_code)]
+pub mod fragment;
 #[forbid(unsafe_code)]
 pub mod nat;
 #[forbid(unsafe_code)]

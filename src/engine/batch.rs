@@ -25,13 +25,14 @@ use super::create::Created;
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, state};
 use super::express;
 use super::follow::{self, Followed};
+use super::fragments::Fragments;
 use super::statistics::{Counter, Tally};
 use super::translate::{self, Occupied};
 use super::verdict;
 use crate::alg::expect::Parent;
 use crate::clock::Time;
 use crate::nat::Binding;
-use crate::packet::{self, Facts, Hints, Transport, proto};
+use crate::packet::{self, Facts, Hints, Transport, fragment, proto};
 use crate::reason::Reason;
 use crate::table::{At, Flags, Guard, Place, Probe};
 use crate::track::timeout::Class;
@@ -171,21 +172,26 @@ impl<'e> Batch<'e> {
     }
 
     /// All packets, in stages of [`STAGE`].
-    pub(super) fn run<P: Descriptor>(mut self, packets: &mut [P]) {
+    pub(super) fn run<P: Descriptor, F: Fragments<P>>(mut self, packets: &mut [P], fragments: &F) {
         // Making the slots costs by their number, so few packets get few.
         if packets.len() <= FEW {
-            self.run_stage(packets, &mut [Slot::EMPTY; FEW]);
+            self.run_stage(packets, &mut [Slot::EMPTY; FEW], fragments);
         } else {
             let mut slots = [Slot::EMPTY; STAGE];
             for stage in packets.chunks_mut(STAGE) {
-                self.run_stage(stage, &mut slots);
+                self.run_stage(stage, &mut slots, fragments);
             }
         }
         self.engine.statistics.add(&self.tally);
     }
 
     #[inline(never)]
-    fn run_stage<P: Descriptor>(&mut self, packets: &mut [P], slots: &mut [Slot<'e>]) {
+    fn run_stage<P: Descriptor, F: Fragments<P>>(
+        &mut self,
+        packets: &mut [P],
+        slots: &mut [Slot<'e>],
+        fragments: &F,
+    ) {
         for packet in packets.iter() {
             packet.prefetch();
         }
@@ -200,7 +206,7 @@ impl<'e> Batch<'e> {
         for (packet, slot) in packets.iter_mut().zip(slots.iter_mut()) {
             match slot.prepared {
                 Prepared::Look => self.process(packet, slot),
-                _ => self.decide(packet, slot),
+                _ => self.decide(packet, slot, fragments),
             }
         }
     }
@@ -256,7 +262,12 @@ impl<'e> Batch<'e> {
 
     /// Stage 3 for a packet that need not be looked up.
     #[inline(never)]
-    fn decide<P: Descriptor>(&mut self, packet: &mut P, slot: &mut Slot<'e>) {
+    fn decide<P: Descriptor, F: Fragments<P>>(
+        &mut self,
+        packet: &mut P,
+        slot: &mut Slot<'e>,
+        fragments: &F,
+    ) {
         if slot.prepared == Prepared::Cached {
             if self.process_cached(packet) {
                 return;
@@ -265,9 +276,27 @@ impl<'e> Batch<'e> {
         }
         match slot.prepared {
             Prepared::Look => self.process(packet, slot),
+            Prepared::Malformed(Reason::Fragment) => {
+                let whole = fragment::of(packet.bytes(), &packet.hints())
+                    .ok_or(Reason::Fragment)
+                    .and_then(|fragment| self.reassemble(packet, &fragment, fragments));
+                if let Err(reason) = whole {
+                    self.malformed(packet, reason);
+                }
+            }
             Prepared::Malformed(reason) => self.malformed(packet, reason),
             Prepared::Refused => self.malformed(packet, packet.pass().reason),
             Prepared::Cached => {}
+        }
+    }
+
+    /// All stages for a single packet, which is no fragment.
+    pub(super) fn one<P: Descriptor>(&mut self, packet: &mut P) {
+        let mut slot = Slot::EMPTY;
+        self.look(packet, &mut slot);
+        match slot.prepared {
+            Prepared::Malformed(reason) => self.malformed(packet, reason),
+            _ => self.process(packet, &slot),
         }
     }
 

@@ -98,6 +98,12 @@ pub trait Descriptor {
     fn prefetch(&self);
 }
 
+/// A packet that can be kept while its batch goes on, as a fragment waits for its datagram.
+pub trait Holdable: Descriptor + Sized {
+    /// The packet, to be kept. What stays in its place says that it is held.
+    fn hold(&mut self) -> Self;
+}
+
 /// What the engine changed in a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Modified {
@@ -128,6 +134,8 @@ pub struct Frame {
     pub original: Option<Tuple>,
     /// What the engine changed.
     pub modified: Modified,
+    /// The frame is with the reassembler, and this one is empty.
+    pub held: bool,
 }
 
 impl Frame {
@@ -197,4 +205,14 @@ impl Descriptor for Frame {
         true
     }
     fn prefetch(&self) {}
+}
+
+impl Holdable for Frame {
+    fn hold(&mut self) -> Frame {
+        let held = Frame {
+            held: true,
+            ..Frame::default()
+        };
+        std::mem::replace(self, held)
+    }
 }

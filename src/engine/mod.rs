@@ -15,6 +15,7 @@ mod create;
 pub mod descriptor;
 mod express;
 mod follow;
+pub mod fragments;
 pub mod listing;
 mod related;
 mod removal;
@@ -40,7 +41,8 @@ use crate::tuple::{Tuple, Zone};
 use action::Action;
 use batch::Batch;
 use config::{Config, Profile, Switches};
-use descriptor::{Descriptor, Metadata};
+use descriptor::{Descriptor, Holdable, Metadata};
+use fragments::Reassembly;
 use related::Parents;
 use statistics::{Counter, Statistics};
 use translate::Translations;
@@ -165,7 +167,19 @@ impl Engine {
     /// Tracks a batch at time `now`: every packet gets its verdict in its metadata. The result is
     /// that of tracking them one by one.
     pub fn execute<P: Descriptor>(&self, packets: &mut [P], action: &Action, now: Time) {
-        Batch::new(self, action, now).run(packets);
+        Batch::new(self, action, now).run(packets, &fragments::Refuse);
+    }
+
+    /// [`Engine::execute`], with fragments held until their datagram is whole. A packet that is held
+    /// was taken out of the batch (see [`Holdable::hold`]); it comes back by [`Reassembly::take`].
+    pub fn execute_with<P: Holdable>(
+        &self,
+        packets: &mut [P],
+        action: &Action,
+        now: Time,
+        reassembly: &Reassembly<P>,
+    ) {
+        Batch::new(self, action, now).run(packets, reassembly);
     }
 
     /// Forgets what the tracker wrote to a packet's metadata (the `ct_clear` action).

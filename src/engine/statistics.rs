@@ -37,6 +37,7 @@ counters! {
     New, "Packets that may open a connection.", "new";
     Committed, "Connections stored.", "insert";
     Invalid, "Packets that are invalid.", "invalid";
+    Held, "Fragments that wait for the rest of their datagram.", "fragments_held";
     TableFull, "Connections not stored because the table was full.", "table_full";
     EarlyDrop, "Connections removed to make room.", "early_drop";
     Removed, "Connections removed.", "delete";

@@ -90,7 +90,7 @@ pub unsafe extern "C" fn conntrack_execute(
         let action = action_from_c(&convert::read(action)?)?;
         let now = time(now_ms);
         ct.tell_time(now);
-        ct.engine.execute(packets, &action, now);
+        ct.engine.execute_with(packets, &action, now, &ct.fragments);
         Ok(())
     })
 }

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::convert;
 use super::guard::{Failure, guard, invalid};
-use super::types::{CT_CONFIG_ACCOUNTING, CT_CONFIG_BACKGROUND_SWEEP, ct_config};
+use super::types::{CT_CONFIG_ACCOUNTING, CT_CONFIG_BACKGROUND_SWEEP, ct_config, ct_packet};
 use crate::clock::Time;
 use crate::engine::config::{Config, DEFAULT_MAX_CONNECTIONS, Profile};
+use crate::engine::fragments::Reassembly;
 use crate::engine::{Budget, Engine};
 use crate::error::Error;
+use crate::fragment::Limits;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, thread};
 
 /// How often the background thread sweeps, by default: that of Open vSwitch.
@@ -22,6 +24,7 @@ const SLICE: u32 = 65_536;
 pub struct conntrack {
     pub(super) engine: Arc<Engine>,
     pub(super) poisoned: AtomicBool,
+    pub(super) fragments: Reassembly<ct_packet>,
     background: Option<Background>,
 }
 
@@ -42,6 +45,7 @@ impl conntrack {
         Ok(conntrack {
             engine: Arc::new(Engine::new(config)?),
             poisoned: AtomicBool::new(false),
+            fragments: Reassembly::new(Limits::default(), false),
             background: None,
         })
     }

@@ -15,6 +15,7 @@ pub mod dump;
 pub mod execute;
 mod guard;
 pub mod handle;
+pub mod ipf;
 mod nat;
 mod packet;
 mod status;

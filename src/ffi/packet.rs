@@ -4,10 +4,10 @@ use super::types::{
     CT_CONN_ICMP_RELATED, CT_CONN_REPLY, CT_MODIFIED_DST, CT_MODIFIED_L4_PARTIAL,
     CT_MODIFIED_PAYLOAD, CT_MODIFIED_SRC, CT_OFFSET_UNKNOWN, CT_PACKET_IP_CSUM_BAD,
     CT_PACKET_IP_CSUM_GOOD, CT_PACKET_L4_CSUM_BAD, CT_PACKET_L4_CSUM_GOOD, CT_PACKET_READ_ONLY,
-    ct_packet,
+    CT_VERDICT_HELD, CT_VERDICT_PASS, ct_packet,
 };
 use super::{convert, tuple};
-use crate::engine::descriptor::{ConnectionId, Descriptor, Metadata, Modified, Pass};
+use crate::engine::descriptor::{ConnectionId, Descriptor, Holdable, Metadata, Modified, Pass};
 use crate::packet::{Checksum, Hints};
 use crate::reason::Reason;
 use crate::sync::line;
@@ -98,7 +98,7 @@ impl Descriptor for ct_packet {
         self.connection = metadata.connection.0;
         self.ct_state = u32::from(metadata.state);
         self.ct_zone = metadata.zone;
-        self.verdict = 0;
+        self.verdict = CT_VERDICT_PASS;
         self.reason = metadata.reason as u8;
         self.ct_mark = metadata.mark;
         self.modified = 0;
@@ -162,5 +162,13 @@ impl Descriptor for ct_packet {
             self.l3_offset
         };
         line::prefetch(self.data.wrapping_add(usize::from(l3)));
+    }
+}
+
+impl Holdable for ct_packet {
+    fn hold(&mut self) -> ct_packet {
+        let kept = *self;
+        self.verdict = CT_VERDICT_HELD;
+        kept
     }
 }

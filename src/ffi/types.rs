@@ -73,6 +73,12 @@ pub const CT_CONN_REPLY: u32 = 1;
 /// The connection of `connection` was found by an ICMP error.
 pub const CT_CONN_ICMP_RELATED: u32 = 2;
 
+/// The packet is the datapath's again: `ct_packet.verdict`.
+pub const CT_VERDICT_PASS: u8 = 0;
+/// The packet is a fragment that the library holds until its datagram is whole. Its bytes must stay
+/// where they are until conntrack_take_fragments() gives it back.
+pub const CT_VERDICT_HELD: u8 = 1;
+
 /// The source was translated: in `ct_packet.modified`.
 pub const CT_MODIFIED_SRC: u32 = 1;
 /// The destination was translated.
@@ -118,7 +124,7 @@ pub struct ct_packet {
     pub ct_state: u32,
     /// Zone of the last pass.
     pub ct_zone: u16,
-    /// CT_VERDICT_*; always 0 (pass) in this version.
+    /// CT_VERDICT_*.
     pub verdict: u8,
     /// Why it is invalid or was not stored: see ct_reason_text().
     pub reason: u8,
@@ -391,6 +397,78 @@ pub struct ct_stats {
     pub nat_unsettled: u64,
 }
 
+/// How fragments are reassembled (Open vSwitch's `ipf`). Members that are 0 have their defaults.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ct_ipf {
+    /// sizeof(struct ct_ipf).
+    pub size: usize,
+    /// 1: IPv4 fragments are held and reassembled.
+    pub v4: u32,
+    /// 1: IPv6 fragments are held and reassembled.
+    pub v6: u32,
+    /// Fragments held at most; 0: 1000. At most 5000.
+    pub max_frags: u32,
+    /// Smallest IPv4 fragment that is not the last one, from its IP header on; 0: 1200.
+    pub min_v4_frag_size: u16,
+    /// The same for IPv6; 0: 1280.
+    pub min_v6_frag_size: u16,
+    /// Milliseconds in which a datagram must become whole; 0: 15,000.
+    pub lifetime_ms: u32,
+    /// Must be 0.
+    pub reserved: u32,
+    /// Bytes of all packets that are held, at most; 0: 16 MiB.
+    pub max_bytes: u64,
+}
+
+/// What was counted of the fragments of one IP version.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ct_ipf_counts {
+    /// Held, or the last of their datagram.
+    pub accepted: u64,
+    /// Of datagrams that became whole.
+    pub completed: u64,
+    /// Of datagrams that did not in their time.
+    pub expired: u64,
+    /// Below the minimum size.
+    pub too_small: u64,
+    /// Overlapping another one.
+    pub overlapping: u64,
+    /// Not held because too much was held already.
+    pub full: u64,
+    /// Given back by conntrack_flush_fragments().
+    pub flushed: u64,
+}
+
+/// Settings and counts of reassembly.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ct_ipf_status {
+    /// sizeof(struct ct_ipf_status), set by the caller.
+    pub size: usize,
+    /// 1: IPv4 fragments are held.
+    pub v4: u32,
+    /// 1: IPv6 fragments are held.
+    pub v6: u32,
+    /// Fragments held at most.
+    pub max_frags: u32,
+    /// Fragments held now.
+    pub frags: u32,
+    /// Smallest IPv4 fragment that is not the last one.
+    pub min_v4_frag_size: u16,
+    /// Smallest IPv6 fragment that is not the last one.
+    pub min_v6_frag_size: u16,
+    /// Milliseconds in which a datagram must become whole.
+    pub lifetime_ms: u32,
+    /// Bytes of all packets that are held, at most.
+    pub max_bytes: u64,
+    /// Of IPv4.
+    pub counts_v4: ct_ipf_counts,
+    /// Of IPv6.
+    pub counts_v6: ct_ipf_counts,
+}
+
 /// TCP sequence numbers are checked.
 pub const CT_OPTION_TCP_SEQ_CHK: u32 = 0;
 /// A TCP connection may be picked up in mid-stream (profiles kernel and strict).
@@ -421,4 +499,6 @@ sized! {
     ct_dump: 24;
     ct_sweep: 24;
     ct_stats: 96;
+    ct_ipf: 40;
+    ct_ipf_status: 152;
 }

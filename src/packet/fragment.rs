@@ -81,3 +81,41 @@ pub fn of(bytes: &[u8], hints: &Hints) -> Option<Fragment> {
         _ => None,
     }
 }
+
+/// The headers of the whole datagram, before its payload of `payload` bytes: those of its first
+/// fragment, without anything that says "fragment". Its IPv4 header checksum is right.
+#[must_use]
+pub fn whole_header(bytes: &[u8], first: &Fragment, payload: usize) -> Vec<u8> {
+    let (l3, data) = (usize::from(first.l3), usize::from(first.data));
+    match first.family {
+        Family::V4 => {
+            let mut header = bytes.get(l3..data).unwrap_or_default().to_vec();
+            ipv4::unmark_fragment(&mut header, payload);
+            header
+        }
+        Family::V6 => {
+            let end = data.saturating_sub(ipv6::FRAGMENT_HEADER);
+            let mut header = bytes.get(l3..end).unwrap_or_default().to_vec();
+            ipv6::unmark_fragment(&mut header, first.proto, payload);
+            header
+        }
+    }
+}
+
+/// Gives a fragment the addresses of the datagram whose packet, from its IP header on, is `whole`.
+pub fn readdress(bytes: &mut [u8], place: &Fragment, whole: &[u8]) {
+    let addresses = match place.family {
+        Family::V4 => ipv4::SOURCE..ipv4::SHORTEST,
+        Family::V6 => ipv6::SOURCE..ipv6::HEADER,
+    };
+    let end = usize::from(place.data);
+    let Some(header) = bytes.get_mut(usize::from(place.l3)..end) else {
+        return;
+    };
+    if let (Some(old), Some(new)) = (header.get_mut(addresses.clone()), whole.get(addresses)) {
+        old.copy_from_slice(new);
+    }
+    if place.family == Family::V4 {
+        ipv4::write_checksum(header);
+    }
+}

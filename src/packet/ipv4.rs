@@ -130,3 +130,26 @@ pub(super) fn fragment(bytes: &[u8], l3: usize, end: usize) -> Option<Fragment> 
     };
     fragment.checked(header_len)
 }
+
+/// Makes the header of a first fragment that of the whole datagram.
+pub(super) fn unmark_fragment(header: &mut [u8], payload: usize) {
+    let total = header.len() + payload;
+    let marks = u16_at(header, FLAGS_AND_OFFSET).unwrap_or_default() & !FRAGMENTED;
+    for (at, value) in [(TOTAL_LENGTH, total as u16), (FLAGS_AND_OFFSET, marks)] {
+        if let Some(field) = header.get_mut(at..at + 2) {
+            field.copy_from_slice(&value.to_be_bytes());
+        }
+    }
+    write_checksum(header);
+}
+
+/// Computes the checksum of a whole header anew.
+pub(super) fn write_checksum(header: &mut [u8]) {
+    if let Some(field) = header.get_mut(CHECKSUM..CHECKSUM + 2) {
+        field.fill(0);
+    }
+    let sum = !checksum::fold(checksum::add(0, header));
+    if let Some(field) = header.get_mut(CHECKSUM..CHECKSUM + 2) {
+        field.copy_from_slice(&sum.to_be_bytes());
+    }
+}

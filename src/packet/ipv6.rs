@@ -22,7 +22,7 @@ const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
 
-const FRAGMENT_HEADER: usize = 8;
+pub(super) const FRAGMENT_HEADER: usize = 8;
 /// Offset, in units of 8 bytes already, and "more fragments" in a fragment header.
 const FRAGMENT_OFFSET: usize = 2;
 const FRAGMENT_IDENTIFICATION: usize = 4;
@@ -112,6 +112,29 @@ pub(super) fn fragment(bytes: &[u8], l3: usize, end: usize) -> Option<Fragment> 
     fragment
         .checked(before)
         .filter(|fragment| fragment.proto != FRAGMENT)
+}
+
+/// Makes the headers in front of a first fragment's fragment header those of the whole datagram, whose
+/// payload begins with `proto`.
+pub(super) fn unmark_fragment(header: &mut [u8], proto: u8, payload: usize) {
+    let length = header.len().saturating_sub(HEADER) + payload;
+    if let Some(field) = header.get_mut(PAYLOAD_LENGTH..PAYLOAD_LENGTH + 2) {
+        field.copy_from_slice(&(length as u16).to_be_bytes());
+    }
+    // The last header named the fragment header as the next one.
+    let (mut at, mut next) = (NEXT_HEADER, HEADER);
+    while header.get(at).is_some_and(|&kind| kind != FRAGMENT) {
+        let count = usize::from(u8_at(header, next + 1).unwrap_or_default());
+        let length = match header[at] {
+            AUTHENTICATION => (count + 2) * 4,
+            _ => 8 + count * 8,
+        };
+        at = next;
+        next += length;
+    }
+    if let Some(field) = header.get_mut(at) {
+        *field = proto;
+    }
 }
 
 /// Moves `network.l4` past the extension headers, none of which may reach beyond `end`. A fragment

@@ -14,6 +14,7 @@ const RANKS: &[(&str, u8)] = &[
     ("reason", 0),
     ("packet", 1),
     ("tuple", 2),
+    ("fragment", 2),
     ("track", 3),
     ("table", 4),
     ("policy", 4),

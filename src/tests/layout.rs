@@ -64,6 +64,14 @@ layouts! {
         side_state, window_scale, tcp_flags, helper, parent
     }
     ct_expectation { tuple, parent, parent_id, remaining_ms, mark, reserved, label }
+    ct_ipf {
+        size, v4, v6, max_frags, min_v4_frag_size, min_v6_frag_size, lifetime_ms, reserved, max_bytes
+    }
+    ct_ipf_counts { accepted, completed, expired, too_small, overlapping, full, flushed }
+    ct_ipf_status {
+        size, v4, v6, max_frags, frags, min_v4_frag_size, min_v6_frag_size, lifetime_ms, max_bytes,
+        counts_v4, counts_v6
+    }
     ct_dump { size, position, zone, reserved }
     ct_sweep { size, looked_at, removed, complete, reserved }
     ct_stats {
@@ -79,6 +87,7 @@ constants! {
     CT_STATE_TRACKED CT_STATE_SRC_NAT CT_STATE_DST_NAT
     CT_PACKET_IP_CSUM_GOOD CT_PACKET_IP_CSUM_BAD CT_PACKET_L4_CSUM_GOOD CT_PACKET_L4_CSUM_BAD
     CT_PACKET_READ_ONLY CT_OFFSET_UNKNOWN CT_CONN_REPLY CT_CONN_ICMP_RELATED
+    CT_VERDICT_PASS CT_VERDICT_HELD
     CT_MODIFIED_SRC CT_MODIFIED_DST CT_MODIFIED_PAYLOAD CT_MODIFIED_L4_PARTIAL
     CT_ACTION_COMMIT CT_ACTION_FORCE CT_ACTION_NAT CT_ACTION_TIMEOUT_POLICY
     CT_NAT_SRC CT_NAT_DST CT_NAT_RANDOM CT_NAT_PERSISTENT

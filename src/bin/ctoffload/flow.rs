@@ -39,3 +39,21 @@ pub fn tuple(frame: &Frame, zone: Zone) -> Option<Tuple> {
     let facts = packet::parse(&frame.bytes, &frame.hints, &Options::default()).ok()?;
     Tuple::of(&facts, zone)
 }
+
+/// The hosts between which a fragment travels.
+#[must_use]
+pub fn fragment_hosts(frame: &Frame) -> Option<(u128, u128)> {
+    let fragment = packet::fragment::of(&frame.bytes, &frame.hints)?;
+    Some((fragment.src, fragment.dst))
+}
+
+/// The tuple of a frame by what the tracker said of it.
+#[must_use]
+pub fn tuple_of_connection(frame: &Frame) -> Option<Tuple> {
+    let original = frame.original?;
+    Some(if frame.metadata.reply {
+        original.reversed()
+    } else {
+        original
+    })
+}

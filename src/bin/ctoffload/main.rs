@@ -100,7 +100,7 @@ fn run(args: &ReplayArgs, out: impl Write) -> io::Result<Vec<String>> {
             replay.packet(packet, &mut report)?;
         }
     }
-    replay.settle(&mut report)?;
+    replay.finish(&mut report)?;
     report.finish(&replay)?;
     Ok(errors)
 }

@@ -1,10 +1,12 @@
 //! Packets of captures through the engine, by the clock of the capture.
 //!
 //! Time is milliseconds since the first packet and never goes back, whatever the time stamps do.
-//! With several threads, packets are dealt out by their flow (by their pair of hosts when a helper
-//! is at work, since its data connections have other ports than their parents): each connection
-//! sees its packets in order and on one thread, so verdicts, events and listings are those of one
-//! thread. What depends on all connections at once, a full table, is the exception.
+//! With several threads, packets are dealt out by their pair of hosts: each connection, its fragments
+//! and its helper's data connections see their packets in order and on one thread, so verdicts, events
+//! and listings are those of one thread. What depends on all connections at once, a full table, is
+//! the exception.
+//!
+//! Fragments are held until their datagram is whole; their verdicts are told then.
 
 use crate::capture::Packet;
 use crate::filter::{Filter, Subject};
@@ -12,14 +14,17 @@ use crate::flow;
 use crate::watch::{Change, Watch};
 use ctoffload::clock::Time;
 use ctoffload::engine::action::{Action, Helper};
-use ctoffload::engine::config::Config;
+use ctoffload::engine::config::{Config, Profile};
 use ctoffload::engine::descriptor::{ConnectionId, Frame, Metadata, state};
+use ctoffload::engine::fragments::Reassembly;
 use ctoffload::engine::listing::Connection;
 use ctoffload::engine::{Budget, Cursor, Engine};
 use ctoffload::error::Error;
+use ctoffload::fragment::Limits;
 use ctoffload::packet::proto;
 use ctoffload::reason::Reason;
 use ctoffload::tuple::{Tuple, Zone};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 
@@ -106,11 +111,17 @@ struct Job {
     /// `None` when there is no IP packet to be tracked.
     frame: Option<Frame>,
     after: Option<Connection>,
+    /// Fragments that are no longer held since.
+    released: Vec<Frame>,
 }
 
 /// A replay under way.
 pub struct Replay {
     engine: Engine,
+    /// One for each thread.
+    reassemblies: Vec<Reassembly<Frame>>,
+    /// Fragments that are held, by their number.
+    held: HashMap<u32, Job>,
     plan: Plan,
     watch: Watch,
     waiting: Vec<Job>,
@@ -137,8 +148,22 @@ impl Replay {
         let mut switches = engine.switches();
         switches.verify_checksums = plan.verify_checksums;
         engine.set_switches(switches)?;
+        let limits = match plan.config.profile {
+            Profile::Ovs => Limits::default(),
+            // nf_defrag: no smallest size, and 30 seconds.
+            Profile::Kernel | Profile::Strict => Limits {
+                smallest_v4: 0,
+                smallest_v6: 0,
+                lifetime: 30_000,
+                ..Limits::default()
+            },
+        };
         Ok(Replay {
             engine,
+            reassemblies: (0..plan.threads)
+                .map(|_| Reassembly::new(limits, true))
+                .collect(),
+            held: HashMap::new(),
             plan,
             watch: Watch::default(),
             waiting: Vec::new(),
@@ -180,6 +205,7 @@ impl Replay {
             tuple,
             frame,
             after: None,
+            released: Vec::new(),
         });
         let room = if self.plan.threads == 1 { 1 } else { ROUND };
         if self.waiting.len() >= room {
@@ -197,16 +223,16 @@ impl Replay {
         let mut jobs = std::mem::take(&mut self.waiting);
         if self.plan.threads == 1 {
             for job in &mut jobs {
-                track(&self.engine, &self.plan, job);
+                track(&self.engine, &self.reassemblies[0], &self.plan, job);
             }
         } else {
             self.track_on_threads(&mut jobs);
         }
-        for job in &jobs {
-            self.tell(job, listener)?;
+        for job in jobs.drain(..) {
+            self.tell_with_fragments(job, listener)?;
         }
-        jobs.clear();
         self.waiting = jobs;
+        self.give_up(listener, |reassembly, now| reassembly.expire(now))?;
         if self.now.since(self.swept) >= SWEEP_INTERVAL {
             self.swept = self.now;
             for _ in 0..SWEEPS {
@@ -216,6 +242,50 @@ impl Replay {
             }
         }
         Ok(())
+    }
+
+    /// Ends the replay: what still waits is tracked, and what is held is given up.
+    ///
+    /// # Errors
+    /// Those of the listener.
+    pub fn finish(&mut self, listener: &mut dyn Listener) -> io::Result<()> {
+        self.settle(listener)?;
+        self.give_up(listener, |reassembly, _| reassembly.flush())
+    }
+
+    fn give_up(
+        &mut self,
+        listener: &mut dyn Listener,
+        which: impl Fn(&Reassembly<Frame>, Time),
+    ) -> io::Result<()> {
+        for reassembly in &self.reassemblies {
+            which(reassembly, self.now);
+        }
+        let released: Vec<Frame> = self.reassemblies.iter().flat_map(taken).collect();
+        released
+            .into_iter()
+            .try_for_each(|frame| self.tell_released(frame, listener))
+    }
+
+    /// Tells of a packet that was tracked, and of the fragments that it made whole.
+    fn tell_with_fragments(&mut self, mut job: Job, listener: &mut dyn Listener) -> io::Result<()> {
+        let released = std::mem::take(&mut job.released);
+        if job.frame.as_ref().is_some_and(|frame| frame.held) {
+            self.held.insert(job.number as u32, job);
+        } else {
+            self.tell(&job, listener)?;
+        }
+        released
+            .into_iter()
+            .try_for_each(|frame| self.tell_released(frame, listener))
+    }
+
+    fn tell_released(&mut self, frame: Frame, listener: &mut dyn Listener) -> io::Result<()> {
+        let Some(mut job) = self.held.remove(&frame.in_port) else {
+            return Ok(());
+        };
+        job.frame = Some(frame);
+        self.tell(&job, listener)
     }
 
     /// Every connection that lives, in the order of creation.
@@ -241,27 +311,27 @@ impl Replay {
         let mut lanes: Vec<Vec<&mut Job>> = Vec::new();
         lanes.resize_with(self.plan.threads, Vec::new);
         for job in jobs {
-            let lane = job.tuple.map_or(0, |tuple| self.lane(&tuple));
-            lanes[lane].push(job);
+            let hosts = job.tuple.map(|tuple| (tuple.src, tuple.dst));
+            let hosts = hosts.or_else(|| job.frame.as_ref().and_then(flow::fragment_hosts));
+            lanes[hosts.map_or(0, |hosts| self.lane(hosts))].push(job);
         }
         std::thread::scope(|scope| {
-            for lane in lanes.into_iter().filter(|lane| !lane.is_empty()) {
+            for (lane, reassembly) in lanes.into_iter().zip(&self.reassemblies) {
+                if lane.is_empty() {
+                    continue;
+                }
                 scope.spawn(|| {
                     for job in lane {
-                        track(&self.engine, &self.plan, job);
+                        track(&self.engine, reassembly, &self.plan, job);
                     }
                 });
             }
         });
     }
 
-    fn lane(&self, tuple: &Tuple) -> usize {
+    fn lane(&self, (src, dst): (u128, u128)) -> usize {
         let mut hasher = DefaultHasher::new();
-        if self.plan.helpers.is_empty() {
-            tuple.key().0.hash(&mut hasher);
-        } else {
-            (tuple.src.min(tuple.dst), tuple.src.max(tuple.dst)).hash(&mut hasher);
-        }
+        (src.min(dst), src.max(dst)).hash(&mut hasher);
         (hasher.finish() % self.plan.threads as u64) as usize
     }
 
@@ -269,7 +339,8 @@ impl Replay {
         for change in self.watch.expired(job.now) {
             listener.change(&(self.nanoseconds(change.at), change))?;
         }
-        let mut connection = None;
+        let frame = job.frame.as_ref();
+        let mut connection = frame.and_then(|frame| self.watch.number(frame.metadata.connection));
         if let Some(after) = job.after {
             for change in self.watch.seen(after, job.now) {
                 listener.change(&(job.time, change))?;
@@ -293,8 +364,11 @@ impl Replay {
             number: job.number,
             time: job.time,
             wire_len: job.wire_len,
-            tuple: job.tuple,
-            metadata: job.frame.as_ref().map_or(not_ip, |frame| frame.metadata),
+            // A fragment is known by its connection.
+            tuple: job
+                .tuple
+                .or_else(|| frame.and_then(flow::tuple_of_connection)),
+            metadata: frame.map_or(not_ip, |frame| frame.metadata),
             connection,
         })
     }
@@ -307,14 +381,22 @@ impl Replay {
 }
 
 /// One packet through the engine, and its connection right afterwards.
-fn track(engine: &Engine, plan: &Plan, job: &mut Job) {
+fn track(engine: &Engine, reassembly: &Reassembly<Frame>, plan: &Plan, job: &mut Job) {
     let Some(frame) = &mut job.frame else { return };
     let action = action(plan, job.tuple.as_ref());
-    engine.execute(std::slice::from_mut(frame), &action, job.now);
+    // By this a fragment is known again when it comes back.
+    frame.in_port = job.number as u32;
+    engine.execute_with(std::slice::from_mut(frame), &action, job.now, reassembly);
     let id = frame.metadata.connection;
     if id != ConnectionId::NONE {
         job.after = engine.connection(id, job.now);
     }
+    job.released = taken(reassembly).collect();
+}
+
+/// The fragments that are no longer held.
+fn taken(reassembly: &Reassembly<Frame>) -> impl Iterator<Item = Frame> {
+    std::iter::from_fn(|| reassembly.take())
 }
 
 fn action(plan: &Plan, tuple: Option<&Tuple>) -> Action {
