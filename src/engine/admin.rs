@@ -2,6 +2,7 @@
 
 use super::action::Helper;
 use super::descriptor::ConnectionId;
+use super::filter::Filter;
 use super::listing::{Connection, Counters, ProtocolListing};
 use super::{Cursor, Engine, Flush};
 use crate::alg::expect::Expectation;
@@ -73,6 +74,44 @@ impl Engine {
         Ok(())
     }
 
+    /// The next connection of a dump that a filter means; `None` at its end.
+    pub fn next_matching(
+        &self,
+        cursor: &mut Cursor,
+        filter: &Filter,
+        now: Time,
+    ) -> Option<Connection> {
+        std::iter::from_fn(|| self.next(cursor, now)).find(|connection| filter.matches(connection))
+    }
+
+    /// Removes the connections that a filter means, and tells how many there were. One that names a
+    /// whole tuple and zone is looked up; any other is looked for among all connections.
+    pub fn flush_matching(&self, filter: &Filter, now: Time) -> u32 {
+        if let Some(tuple) = filter.exact() {
+            return self
+                .lookup(&tuple, now)
+                .map_or(0, |found| self.flush_one(&found, filter, now));
+        }
+        let mut cursor = Cursor::new(filter.zone);
+        let mut removed = 0;
+        while let Some(connection) = self.next_matching(&mut cursor, filter, now) {
+            removed += self.flush_one(&connection, filter, now);
+        }
+        removed
+    }
+
+    /// Removes a connection that was listed, unless it has changed or ended since.
+    fn flush_one(&self, connection: &Connection, filter: &Filter, now: Time) -> u32 {
+        let Some(guard) = self.table.get(connection.id) else {
+            return 0;
+        };
+        if !filter.matches(&self.listing(&guard, now)) {
+            return 0;
+        }
+        self.remove(guard, now);
+        1
+    }
+
     fn find(&self, tuple: &Tuple, now: Time) -> Option<Guard<'_>> {
         let (key, side) = tuple.key();
         let hash = self.table.hash(&key);
@@ -91,10 +130,16 @@ impl Engine {
 
     fn listed(&self, guard: Guard<'_>, now: Time) -> Connection {
         let mut connection = self.listing(&guard, now);
+        let policy = guard.policy();
         if guard.flags().contains(Flags::RELATED) {
             let parent = guard.parent();
             drop(guard);
             connection.parent = self.parent_tuple(parent, connection.id);
+        } else {
+            drop(guard);
+        }
+        if policy != 0 {
+            connection.timeout_policy = self.timeouts.number(policy);
         }
         connection
     }

@@ -15,6 +15,7 @@ use super::translate::Occupied;
 use crate::alg::expect::Expectation;
 use crate::nat::{Nat, Outcome};
 use crate::packet::Facts;
+use crate::policy::limits::Refused;
 use crate::reason::Reason;
 use crate::table::{Flags, Guard, InsertError, New, Probe};
 use crate::track;
@@ -64,7 +65,10 @@ impl<'e> Batch<'e> {
             return Created::Done(self.not_stored(Reason::NotCommitted, expectation.as_ref()));
         }
         let parent = expectation.as_ref().map(|expectation| &expectation.parent);
-        let policy = self.engine.policy_index(self.action.timeout_policy);
+        let policy = self
+            .engine
+            .timeouts
+            .place(tuple.zone, self.action.timeout_policy);
         let helper = self.action.helper.filter(|helper| helper.fits(tuple));
         let (mark, label) = match parent {
             Some(parent) => (parent.mark, parent.label),
@@ -101,7 +105,7 @@ impl<'e> Batch<'e> {
             (Some(_), Some(expectation)) => expectation.nat.as_ref(),
             (Some(nat), None) => Some(nat),
         };
-        match self.store(new, nat) {
+        match self.admit_and_store(new, nat) {
             Ok(guard) => {
                 self.tally.add(Counter::Committed, 1);
                 if self.switches.accounting {
@@ -124,6 +128,25 @@ impl<'e> Batch<'e> {
                 Created::Done(self.not_stored(reason, expectation.as_ref()))
             }
         }
+    }
+
+    /// Stores a connection if its zone may have one more.
+    fn admit_and_store(&mut self, new: New, nat: Option<&Nat>) -> Result<Guard<'e>, Unstored<'e>> {
+        let engine = self.engine;
+        let (zone, epoch) = (new.original.zone, self.at.epoch);
+        let free = || i64::from(engine.table.limit()) - i64::from(engine.table.len());
+        engine.limits.admit(zone, epoch, free).map_err(|refused| {
+            self.tally.add(Counter::ZoneFull, 1);
+            Unstored::Refused(match refused {
+                Refused::Zone => Reason::ZoneLimit,
+                Refused::Reserved => Reason::TableFull,
+            })
+        })?;
+        let stored = self.store(new, nat);
+        if stored.is_err() {
+            engine.limits.release(zone, epoch);
+        }
+        stored
     }
 
     /// Stores a connection, with a translation if there is a rule for one.

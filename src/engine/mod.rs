@@ -14,11 +14,13 @@ pub mod config;
 mod create;
 pub mod descriptor;
 mod express;
+pub mod filter;
 mod follow;
 pub mod fragments;
 pub mod listing;
 mod related;
 mod removal;
+mod settings;
 pub mod statistics;
 mod sweep;
 mod translate;
@@ -30,7 +32,8 @@ use crate::alg::control::Controls;
 use crate::alg::expect::{Expectations, Limits};
 use crate::clock::Time;
 use crate::error::Error;
-use crate::policy::timeouts::Durations;
+use crate::policy::limits::Limits as ZoneLimits;
+use crate::policy::timeouts::Policies;
 use crate::policy::zones::Zones;
 use crate::reason::Reason;
 use crate::sync::seqlock::SeqLock;
@@ -109,7 +112,8 @@ pub struct Engine {
     profile: Profile,
     settings: SeqLock<Switches>,
     zones: Zones,
-    timeouts: Durations,
+    limits: ZoneLimits,
+    timeouts: Policies,
     translations: Translations,
     expectations: Expectations,
     controls: Controls,
@@ -148,11 +152,8 @@ impl Engine {
             profile: config.profile,
             settings: SeqLock::new(switches),
             zones: Zones::new(),
-            timeouts: Durations::of_machine(if kernel {
-                track::Machine::Kernel
-            } else {
-                track::Machine::Ovs
-            }),
+            limits: ZoneLimits::new(config.profile != Profile::Ovs),
+            timeouts: Policies::new(),
             translations: Translations::new(secret(1), secret(2)),
             expectations: Expectations::new(Limits {
                 lifetime: config.profile.expectation_lifetime(),
@@ -265,10 +266,6 @@ impl Engine {
             Profile::Ovs => track::Machine::Ovs,
             Profile::Kernel | Profile::Strict => track::Machine::Kernel,
         }
-    }
-
-    fn policy_index(&self, _policy: Option<u32>) -> u16 {
-        0
     }
 }
 

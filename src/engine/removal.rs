@@ -22,7 +22,9 @@ impl Engine {
         let id = guard.id();
         let original = guard.original();
         let reply = guard.reply();
+        let epoch = guard.epoch();
         self.table.remove(guard);
+        self.limits.release(original.zone, epoch);
         if flags.contains(Flags::HELPER) {
             self.expectations.parent_removed(id);
             self.controls.removed(id);

@@ -39,6 +39,7 @@ counters! {
     Invalid, "Packets that are invalid.", "invalid";
     Held, "Fragments that wait for the rest of their datagram.", "fragments_held";
     TableFull, "Connections not stored because the table was full.", "table_full";
+    ZoneFull, "Connections not stored because of their zone's limit or others' guarantees.", "zone_full";
     EarlyDrop, "Connections removed to make room.", "early_drop";
     Removed, "Connections removed.", "delete";
     TranslatedMiss, "Translated packets whose connection was not found.", "lookup_natted_miss";

@@ -5,6 +5,8 @@ pub use loom::sync::atomic::{
 };
 pub use loom::sync::{Arc, Mutex, MutexGuard};
 pub use loom::thread;
+// Not modelled: made once, read ever after.
+pub use std::sync::OnceLock;
 
 use crossbeam_utils::Backoff;
 

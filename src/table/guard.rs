@@ -129,6 +129,12 @@ impl<'t> Guard<'t> {
         self.expires() > at.now && self.hot.epoch.load(Relaxed) == at.epoch
     }
 
+    /// The epoch of its zone in which it was created.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.hot.epoch.load(Relaxed)
+    }
+
     /// Mark.
     #[must_use]
     #[inline]
