@@ -187,8 +187,11 @@ pub enum OperationResult {
     Done,
     /// Refused: an add; a policy's no (`Never`); established: ask again (`Full`).
     Refused(Refusal),
-    /// The answer of an update.
+    /// The answer of an update; of a delete, the last report.
     Reported(Report),
+    /// An add that the device is still working on: `Registry::complete` will tell what came of it.
+    /// Nothing else of the connection reaches the provider until then.
+    InProgress,
 }
 
 /// An offload provider.

@@ -3,7 +3,7 @@
 //! Every other module takes its primitives from here, so that one switch (`--cfg loom`) puts the
 //! loom model checker under all of them. `native` and `model` are the two sides of the switch;
 //! `seqlock`, `spin`, `snapshot`, `counter` and `stripe` are what the engine builds from them, and
-//! `line` is what it needs to know of cache lines.
+//! `line` is what it needs to know of cache lines; `inside` is what a thread knows of itself.
 //!
 //! What the model cannot see, and therefore must not be relied on without another proof:
 //! * load buffering (a load that takes its value from a store after it in program order);
@@ -19,6 +19,7 @@ mod model;
 mod native;
 
 pub mod counter;
+pub mod inside;
 pub mod line;
 pub mod seqlock;
 pub mod snapshot;
@@ -43,6 +44,12 @@ pub enum Site {
     RecordUnlock,
     /// A block's due time is lowered.
     DueLower,
+    /// A thread has announced itself at a gate, or shut it, and now looks for the other.
+    GateFence,
+    /// A thread leaves a gate.
+    GateLeave,
+    /// A cell of a queue is filled.
+    QueueFill,
 }
 
 /// The ordering of a store at `site`. A constant in every build but that of the model, whose tests may
