@@ -8,6 +8,7 @@ use super::{Cursor, Engine, Flush};
 use crate::alg::expect::Expectation;
 use crate::clock::Time;
 use crate::error::Error;
+use crate::offload::dispatch::Dispatch;
 use crate::table::{At, Flags, Guard, Probe};
 use crate::track;
 use crate::tuple::{Tuple, Zone};
@@ -62,13 +63,19 @@ impl Engine {
     /// [`Error::NotFound`] when no connection has the tuple.
     pub fn flush(&self, what: Flush, now: Time) -> Result<(), Error> {
         match what {
-            Flush::All => self.table.zones().flush_all(),
-            Flush::Zone(zone) => self.table.zones().flush(zone),
+            Flush::All => {
+                self.table.zones().flush_all();
+                self.offload.flush(None, self, now);
+            }
+            Flush::Zone(zone) => {
+                self.table.zones().flush(zone);
+                self.offload.flush(Some(zone), self, now);
+            }
             Flush::Tuple(tuple) => {
                 let guard = self
                     .find(&tuple, now)
                     .ok_or_else(|| Error::NotFound("no connection has this tuple".into()))?;
-                self.remove(guard, now);
+                self.remove_now(guard, now);
             }
         }
         Ok(())
@@ -108,8 +115,15 @@ impl Engine {
         if !filter.matches(&self.listing(&guard, now)) {
             return 0;
         }
-        self.remove(guard, now);
+        self.remove_now(guard, now);
         1
+    }
+
+    /// Removes a connection and tells the providers that have it.
+    fn remove_now(&self, guard: Guard<'_>, now: Time) {
+        let mut dispatch = Dispatch::new(&self.offload);
+        self.remove(guard, &mut dispatch, now);
+        dispatch.deliver(self);
     }
 
     fn find(&self, tuple: &Tuple, now: Time) -> Option<Guard<'_>> {
@@ -121,7 +135,7 @@ impl Engine {
             .map(|(guard, _)| guard)
     }
 
-    fn at(&self, zone: Zone, now: Time) -> At {
+    pub(super) fn at(&self, zone: Zone, now: Time) -> At {
         At {
             now,
             epoch: self.table.zones().epoch(zone),

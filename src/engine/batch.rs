@@ -28,21 +28,28 @@ use super::follow::{self, Followed};
 use super::fragments::Fragments;
 use super::statistics::{Counter, Tally};
 use super::translate::{self, Occupied};
-use super::verdict;
+use super::verdict::{self, Change};
 use crate::alg::expect::Parent;
 use crate::clock::Time;
 use crate::nat::Binding;
+use crate::offload::dispatch::Dispatch;
+use crate::offload::provider::Changed;
 use crate::packet::{self, Facts, Hints, Transport, fragment, proto};
 use crate::reason::Reason;
 use crate::table::{At, Flags, Guard, Place, Probe};
 use crate::track::timeout::Class;
-use crate::track::{self, Outcome};
+use crate::track::{self, Outcome, handover};
 use crate::tuple::{Direction, Key, Side, Tuple};
 
 /// Packets whose cache misses overlap. More would not fit the processor's line fill buffers.
 pub(super) const STAGE: usize = 32;
 /// A batch with no more packets than these is a small one.
 const FEW: usize = 4;
+
+/// Connections that are not held to their window: packets of them may have gone by unseen.
+const LIBERAL: Flags = Flags::LIBERAL.and(Flags::HELD).and(Flags::RELEARN);
+/// Connections whose packets are shown to offload providers.
+const ELSEWHERE: Flags = Flags::OFFLOADED.and(Flags::RELEARN);
 
 /// A packet between the stages.
 ///
@@ -109,6 +116,8 @@ pub(super) struct Batch<'e> {
     pub(super) expected: Option<Parent>,
     /// The tuples of the connection that the present packet began.
     pub(super) stored: Option<(Tuple, Tuple)>,
+    /// What offload providers are to be told.
+    pub(super) dispatch: Dispatch,
 }
 
 /// What became of a packet whose connection was looked for.
@@ -168,6 +177,7 @@ impl<'e> Batch<'e> {
             },
             expected: None,
             stored: None,
+            dispatch: Dispatch::new(&engine.offload),
         }
     }
 
@@ -183,6 +193,7 @@ impl<'e> Batch<'e> {
             }
         }
         self.engine.statistics.add(&self.tally);
+        self.dispatch.deliver(self.engine);
     }
 
     #[inline(never)]
@@ -207,6 +218,9 @@ impl<'e> Batch<'e> {
             match slot.prepared {
                 Prepared::Look => self.process(packet, slot),
                 _ => self.decide(packet, slot, fragments),
+            }
+            if self.dispatch.is_full() {
+                self.dispatch.deliver(self.engine);
             }
         }
     }
@@ -347,7 +361,7 @@ impl<'e> Batch<'e> {
             zone: self.action.zone,
             ..Metadata::default()
         };
-        verdict::set_mark_and_label(&mut guard, self.action);
+        self.set_mark_and_label(&mut guard);
         verdict::read_mark_and_label(&guard, &mut metadata);
         drop(guard);
         if self.action.nat.is_some() {
@@ -365,6 +379,15 @@ impl<'e> Batch<'e> {
         packet.set_metadata(&metadata);
         packet.set_modified(modified);
         true
+    }
+
+    /// Sets mark and label as the action says.
+    #[inline(always)]
+    fn set_mark_and_label(&mut self, guard: &mut Guard<'e>) {
+        if verdict::set_mark_and_label(guard, self.action) == Change::Made {
+            self.dispatch
+                .on_changed(guard, Changed::Metadata, self.at.now);
+        }
     }
 
     /// Translates a packet. One that cannot be translated becomes invalid.
@@ -414,7 +437,8 @@ impl<'e> Batch<'e> {
         let judged = match found {
             // 3: `force` drops a connection that this packet would only be the reply of.
             Some((guard, Direction::Reply)) if self.action.force => {
-                self.engine.remove(guard, self.at.now);
+                let engine = self.engine;
+                engine.remove(guard, &mut self.dispatch, self.at.now);
                 self.unknown(packet, &slot.facts, &slot.tuple(), before)
             }
             Some((guard, direction)) => self.known(packet, &slot.facts, before, guard, direction),
@@ -480,7 +504,10 @@ impl<'e> Batch<'e> {
             self.state.extension = guard.extension();
         }
         let mut options = self.track;
-        options.liberal |= flags.contains(Flags::LIBERAL);
+        options.liberal |= flags.has_any(LIBERAL);
+        if flags.contains(Flags::RELEARN) {
+            handover::relearn(&mut self.state, facts, direction, self.track.machine);
+        }
         let step = track::advance(&mut self.state, facts, packet.bytes(), direction, &options);
         self.tally.track(&step);
         let reason = match step.outcome {
@@ -509,7 +536,8 @@ impl<'e> Batch<'e> {
                     Direction::Original => guard.original(),
                     Direction::Reply => guard.reply(),
                 };
-                self.engine.remove(guard, self.at.now);
+                let engine = self.engine;
+                engine.remove(guard, &mut self.dispatch, self.at.now);
                 return self.unknown(packet, facts, &tuple, bits);
             }
         };
@@ -537,6 +565,9 @@ impl<'e> Batch<'e> {
         }
         if self.switches.accounting {
             guard.count(direction, facts.ip_len());
+        }
+        if flags.has_any(ELSEWHERE) && reason == Reason::None {
+            self.show_providers(&mut guard, packet.in_port(), bits, direction, &step);
         }
         self.tally.add(Counter::Found, 1);
         Judged {
@@ -618,7 +649,7 @@ impl<'e> Batch<'e> {
         let mut modified = Modified::default();
         match judged.connection {
             Some((mut guard, direction)) => {
-                verdict::set_mark_and_label(&mut guard, self.action);
+                self.set_mark_and_label(&mut guard);
                 verdict::read_mark_and_label(&guard, &mut metadata);
                 metadata.reply = direction == Direction::Reply;
                 metadata.icmp_related = matches!(slot.facts.transport, Transport::Error(_));

@@ -18,6 +18,7 @@ pub mod filter;
 mod follow;
 pub mod fragments;
 pub mod listing;
+pub mod offload;
 mod related;
 mod removal;
 mod settings;
@@ -32,6 +33,7 @@ use crate::alg::control::Controls;
 use crate::alg::expect::{Expectations, Limits};
 use crate::clock::Time;
 use crate::error::Error;
+use crate::offload::registry::Registry;
 use crate::policy::limits::Limits as ZoneLimits;
 use crate::policy::timeouts::Policies;
 use crate::policy::zones::Zones;
@@ -118,6 +120,7 @@ pub struct Engine {
     expectations: Expectations,
     controls: Controls,
     parents: Parents,
+    offload: Registry,
     statistics: Statistics,
 }
 
@@ -161,6 +164,7 @@ impl Engine {
             }),
             controls: Controls::default(),
             parents: Parents::new(),
+            offload: Registry::new(),
             statistics: Statistics::new(),
         })
     }

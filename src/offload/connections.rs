@@ -8,39 +8,7 @@ use super::dispatch::Dispatch;
 use super::provider::{Context, Delta, TcpSide};
 use crate::clock::Time;
 use crate::table::{Flags, Guard};
-use crate::track::timeout::Class;
 use crate::tuple::{ConnectionId, Direction};
-
-/// Whether a connection is worth a provider's while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// It goes on.
-    Open,
-    /// It is ending, or has ended: it is neither offered nor kept alive by a provider.
-    Closing,
-}
-
-impl Stage {
-    /// The stage of a connection that waits for `class`.
-    #[must_use]
-    pub const fn of(class: Class) -> Stage {
-        match class {
-            Class::TcpClosing
-            | Class::TcpFinWait
-            | Class::TcpClosed
-            | Class::KernelTcpFinWait
-            | Class::KernelTcpCloseWait
-            | Class::KernelTcpLastAck
-            | Class::KernelTcpTimeWait
-            | Class::KernelTcpClose
-            | Class::SctpClosed
-            | Class::SctpShutdownSent
-            | Class::SctpShutdownReceived
-            | Class::SctpShutdownAckSent => Stage::Closing,
-            _ => Stage::Open,
-        }
-    }
-}
 
 /// What the protocol's state says of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +17,8 @@ pub struct Tracked {
     pub state: u8,
     /// Milliseconds of idleness that it may have in its present state, by its own policy.
     pub timeout: u64,
-    /// Whether it goes on.
-    pub stage: Stage,
+    /// It is ending, or has ended: it is neither offered nor kept alive by a provider.
+    pub ending: bool,
     /// TCP numbers of both sides, original then reply; `None` for other protocols.
     pub tcp: Option<[TcpSide; 2]>,
 }
@@ -69,8 +37,8 @@ pub trait Connections {
     /// What the protocol's state says of it.
     fn tracked(&self, guard: &Guard<'_>) -> Tracked;
 
-    /// Its TCP window comes back from hardware: as reported, or unknown. An unknown window is to be
-    /// forgotten, so that the next packets begin it again.
+    /// Its TCP window comes back from hardware: as reported, or unknown. An unknown window is
+    /// forgotten, and a bounded number of packets begins it again.
     fn take_window(&self, guard: &mut Guard<'_>, window: Option<&[TcpSide; 2]>);
 
     /// Hardware saw a FIN or RST of these sides (original, reply): the protocol's state and the expiry
@@ -82,18 +50,14 @@ pub trait Connections {
     fn carried(&self, guard: Option<&mut Guard<'_>>, carried: [Delta; 2]);
 
     /// Ends a connection: calls [`Dispatch::on_remove`] and gives the record back.
-    fn remove(&self, guard: Guard<'_>, dispatch: &mut Dispatch);
+    fn remove(&self, guard: Guard<'_>, dispatch: &mut Dispatch, now: Time);
 }
 
 /// What a provider is told of a connection.
-pub(super) fn context_of(
-    connections: &dyn Connections,
-    guard: &Guard<'_>,
-    now: Time,
-) -> (Context, Stage) {
+pub(super) fn context_of(connections: &dyn Connections, guard: &Guard<'_>, now: Time) -> Context {
     let tracked = connections.tracked(guard);
     let labelled = guard.flags().contains(Flags::LABEL);
-    let context = Context {
+    Context {
         id: guard.id(),
         original: guard.original(),
         reply: guard.reply(),
@@ -105,6 +69,5 @@ pub(super) fn context_of(
         timeout: tracked.timeout,
         tcp: tracked.tcp,
         now,
-    };
-    (context, tracked.stage)
+    }
 }

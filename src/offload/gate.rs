@@ -99,11 +99,6 @@ impl Gate {
         after_all();
     }
 
-    /// Nothing may reach the provider any more.
-    pub(super) fn is_retired(&self) -> bool {
-        self.state.load(Ordering::Acquire) & RETIRED != 0
-    }
-
     /// The calling thread is inside another gate than this one.
     pub(super) fn is_elsewhere(&self) -> bool {
         let (here, anywhere) = inside::depth(self.token());

@@ -1,23 +1,30 @@
-//! Which connections a provider has, and whose turn it is with each of them.
+//! Which connections a provider has, whose turn it is with each of them, and what waits.
 //!
 //! The record's byte says how far a connection got; this side table, one per provider, says what the
 //! byte has no room for: since when, what the provider was told last, the provider's own data. It is
-//! also where callbacks of one connection wait for each other. Whoever [claims](Holds::claim) a
-//! connection has it alone until it [finishes](Holds::finish); what comes meanwhile is noted as owed
-//! and done by whoever is at it. So nobody ever blocks for a provider, and a provider never sees two
-//! callbacks of one connection at once.
+//! also where callbacks of one connection wait for each other. What is to be done with a connection is
+//! noted as *owed*; whoever [claims](Holds::claim) the connection does everything that is owed, one
+//! operation after the other, until nothing is. So nobody ever blocks for a provider, a provider never
+//! sees two callbacks of one connection at once, and their order is that of a connection's life: add,
+//! established, changes, delete. A delete makes the rest void, and with an add that did not run yet it
+//! cancels out.
+//!
+//! A provider with queued delivery has a line of waiting connections in each shard. A connection stands
+//! in it once at most, however much is owed. Only adds are refused when the line is long: what waits
+//! beyond the limit is bounded by what the provider holds.
 //!
 //! Only connections that were offered have an entry, so the others cost nothing here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use super::provider::{Changed, Context, Delta};
+use super::provider::{Changed, Context, Delta, Refusal};
 use super::state::Why;
 use crate::clock::Time;
 use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
 use crate::tuple::ConnectionId;
 
-const SHARDS: usize = if cfg!(any(loom, miri)) { 1 } else { 64 };
+/// Shards of the table; also what workers of a queued provider share among themselves.
+pub(super) const SHARDS: usize = if cfg!(any(loom, miri)) { 1 } else { 64 };
 /// Refusals remembered per shard; a later one takes the place of an earlier.
 const REFUSALS: usize = 64;
 
@@ -53,76 +60,94 @@ pub(super) enum Op {
     Add,
     Established,
     Changed(Changed),
-    Delete(Why),
     Update,
+    Delete(Why),
 }
 
-/// An operation on a connection, and the time of what caused it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Job {
-    pub(super) id: ConnectionId,
-    pub(super) op: Op,
-    pub(super) now: Time,
-}
-
-/// Whose turn it is.
-#[derive(Debug, PartialEq)]
+/// A claimed connection, and what is to be done with it now.
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use]
-pub(super) enum Claim {
-    /// The caller's: with what the provider was told last. To be given back by `finish`.
-    Mine(Box<Context>),
-    /// Somebody else's; he will do it.
-    Later,
-    /// The provider does not have the connection.
-    Gone,
+pub(super) struct Turn {
+    pub(super) op: Op,
+    /// What the provider is told.
+    pub(super) context: Context,
 }
 
-/// What came while somebody was at it. A delete makes the rest void.
+/// What became of a note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Noted {
+    /// The caller is to serve the connection.
+    Serve,
+    /// It waits in line, or whoever is at it will do it.
+    Later,
+    /// The line is too long for another add; nothing was noted.
+    Full,
+    /// The provider does not have the connection, or, for an add, has it already.
+    Nothing,
+}
+
+/// What is to be done.
 #[derive(Clone, Copy, Debug, Default)]
 struct Owed {
+    add: bool,
     established: bool,
-    /// Bits of `Changed`.
+    /// Bits of [`Changed`].
     changed: u8,
     delete: Option<Why>,
-    now: Time,
 }
 
 impl Owed {
-    fn add(&mut self, op: Op, now: Time) {
-        match op {
-            Op::Established => self.established = true,
-            Op::Changed(changed) => self.changed |= 1 << changed as u8,
-            Op::Delete(why) => self.delete = Some(why),
-            Op::Add | Op::Update => return,
-        }
-        self.now = self.now.max(now);
-    }
-
     fn take(&mut self) -> Option<Op> {
         if let Some(why) = self.delete.take() {
-            *self = Owed {
-                now: self.now,
-                ..Owed::default()
-            };
+            *self = Owed::default();
             return Some(Op::Delete(why));
         }
-        if self.established {
-            self.established = false;
+        if std::mem::take(&mut self.add) {
+            // What changed before the add runs is in what the add tells.
+            self.changed = 0;
+            return Some(Op::Add);
+        }
+        if std::mem::take(&mut self.established) {
             return Some(Op::Established);
         }
-        let all = [Changed::Metadata, Changed::Policy, Changed::Nat];
-        let next = all.into_iter().find(|c| self.changed & 1 << *c as u8 != 0)?;
-        self.changed &= !(1 << next as u8);
+        let next = Changed::ALL
+            .into_iter()
+            .find(|changed| self.changed & changed.bit() != 0)?;
+        self.changed &= !next.bit();
         Some(Op::Changed(next))
     }
+
+    fn is_nothing(&self) -> bool {
+        !self.add && !self.established && self.changed == 0 && self.delete.is_none()
+    }
+}
+
+/// An add that the provider answers later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Answer {
+    /// There is no such add.
+    #[default]
+    None,
+    /// The callback runs.
+    Asking,
+    /// It said that the answer will come.
+    Awaited,
+    /// The answer came before the callback returned.
+    Early(Result<(), Refusal>),
 }
 
 struct Entry {
     context: Context,
     since: Time,
+    /// The provider took it.
     accepted: bool,
+    /// Somebody is at it.
     busy: bool,
+    /// It stands in line.
+    waits: bool,
     owed: Owed,
+    answer: Answer,
     carried: [Delta; 2],
     data: Option<UserData>,
 }
@@ -137,6 +162,7 @@ pub(super) struct Held {
 #[derive(Default)]
 struct Shard {
     entries: BTreeMap<u64, Entry>,
+    line: VecDeque<ConnectionId>,
     refusals: Vec<(u64, Time)>,
 }
 
@@ -145,13 +171,17 @@ pub(super) struct Holds {
     shards: Box<[Mutex<Shard>]>,
     /// Entries: those that were offered and not refused yet, and those that are held.
     count: AtomicUsize,
+    /// Waiting connections per shard beyond which adds are refused; `None`: there are no lines.
+    limit: Option<usize>,
 }
 
 impl Holds {
-    pub(super) fn new() -> Holds {
+    /// `queue`: how many operations may wait; `None` when everything is done by who causes it.
+    pub(super) fn new(queue: Option<usize>) -> Holds {
         Holds {
             shards: (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect(),
             count: AtomicUsize::new(0),
+            limit: queue.map(|limit| limit.div_ceil(SHARDS)),
         }
     }
 
@@ -168,59 +198,181 @@ impl Holds {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// An add begins: the connection gets an entry, and the caller has it alone. `false` when it has
-    /// one already.
-    #[must_use]
-    pub(super) fn begin(&self, context: Context) -> bool {
-        let mut shard = lock(self.shard(context.id));
-        if shard.entries.contains_key(&context.id.0) {
-            return false;
+    /// Connections that wait in line.
+    pub(super) fn waiting(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).line.len()).sum()
+    }
+
+    /// An add: the connection gets an entry.
+    pub(super) fn offer(&self, context: Context) -> Noted {
+        let id = context.id;
+        let mut shard = lock(self.shard(id));
+        if shard.entries.contains_key(&id.0) {
+            return Noted::Nothing;
         }
+        if self.limit.is_some_and(|limit| shard.line.len() >= limit) {
+            return Noted::Full;
+        }
+        let waits = self.limit.is_some();
         let entry = Entry {
             context,
             since: context.now,
             accepted: false,
-            busy: true,
-            owed: Owed::default(),
+            busy: false,
+            waits,
+            owed: Owed {
+                add: true,
+                ..Owed::default()
+            },
+            answer: Answer::None,
             carried: [Delta::default(); 2],
             data: None,
         };
-        shard.entries.insert(context.id.0, entry);
+        shard.entries.insert(id.0, entry);
+        if waits {
+            shard.line.push_back(id);
+        }
         self.count.fetch_add(1, Ordering::Relaxed);
-        true
+        if waits { Noted::Later } else { Noted::Serve }
     }
 
-    /// Takes the turn, or leaves a note. An update leaves none: there will be another.
-    pub(super) fn claim(&self, job: &Job) -> Claim {
-        self.with(job.id, |entry| {
-            if entry.busy {
-                entry.owed.add(job.op, job.now);
-                return Claim::Later;
+    /// Notes that something is to be done with a connection that was offered. `told` is what there is
+    /// to tell the provider, unless that is what it was told last, at time `now`.
+    pub(super) fn note(
+        &self,
+        id: ConnectionId,
+        op: Op,
+        told: Option<&Context>,
+        now: Time,
+    ) -> Noted {
+        let mut shard = lock(self.shard(id));
+        let Shard { entries, line, .. } = &mut *shard;
+        let Some(entry) = entries.get_mut(&id.0) else {
+            return Noted::Nothing;
+        };
+        match op {
+            Op::Established => entry.owed.established = true,
+            Op::Changed(changed) => entry.owed.changed |= changed.bit(),
+            Op::Delete(why) => entry.owed.delete = Some(why),
+            Op::Add | Op::Update => return Noted::Nothing,
+        }
+        match told {
+            Some(context) => entry.context = *context,
+            None => entry.context.now = entry.context.now.max(now),
+        }
+        if entry.busy || entry.waits {
+            return Noted::Later;
+        }
+        if self.limit.is_some() {
+            entry.waits = true;
+            line.push_back(id);
+            return Noted::Later;
+        }
+        Noted::Serve
+    }
+
+    /// Takes up to `most` connections out of a shard's line.
+    pub(super) fn next_in_line(&self, shard: usize, most: usize) -> Vec<ConnectionId> {
+        let mut shard = lock(&self.shards[shard]);
+        let Shard { entries, line, .. } = &mut *shard;
+        let n = line.len().min(most);
+        let ids: Vec<ConnectionId> = line.drain(..n).collect();
+        for id in &ids {
+            if let Some(entry) = entries.get_mut(&id.0) {
+                entry.waits = false;
+            }
+        }
+        ids
+    }
+
+    /// Takes the turn with a connection for which something is owed.
+    pub(super) fn claim(&self, id: ConnectionId) -> Claim {
+        let mut shard = lock(self.shard(id));
+        match shard.entries.get(&id.0) {
+            Some(entry) if !entry.busy && !entry.owed.is_nothing() => self.advance(&mut shard, id),
+            _ => Claim::Nothing,
+        }
+    }
+
+    /// Takes the turn to ask when it was last used. There is no note of it: whoever comes later asks
+    /// again.
+    pub(super) fn claim_update(&self, id: ConnectionId, now: Time) -> Option<Turn> {
+        self.with(id, |entry| {
+            if entry.busy || !entry.accepted || entry.owed.delete.is_some() {
+                return None;
             }
             entry.busy = true;
-            Claim::Mine(Box::new(entry.context))
-        })
-        .unwrap_or(Claim::Gone)
-    }
-
-    /// Gives the turn back, or takes up what is owed. Nothing when the entry is gone.
-    #[must_use]
-    pub(super) fn finish(&self, id: ConnectionId) -> Option<Job> {
-        self.with(id, |entry| {
-            let op = entry.owed.take();
-            entry.busy = op.is_some();
-            op.map(|op| Job {
-                id,
-                op,
-                now: entry.owed.now,
+            let mut context = entry.context;
+            context.now = now;
+            Some(Turn {
+                op: Op::Update,
+                context,
             })
         })
         .flatten()
     }
 
-    /// Remembers what the provider is told, for the delete.
-    pub(super) fn told(&self, context: &Context) {
-        self.with(context.id, |entry| entry.context = *context);
+    /// Goes on to what is owed next, or gives the turn back.
+    pub(super) fn next(&self, id: ConnectionId) -> Claim {
+        self.advance(&mut lock(self.shard(id)), id)
+    }
+
+    fn advance(&self, shard: &mut Shard, id: ConnectionId) -> Claim {
+        let Some(entry) = shard.entries.get_mut(&id.0) else {
+            return Claim::Nothing;
+        };
+        let never_ran = entry.owed.add;
+        let op = entry.owed.take();
+        entry.busy = op.is_some();
+        match op {
+            None => Claim::Nothing,
+            Some(Op::Delete(_)) if never_ran => {
+                let entry = shard.entries.remove(&id.0);
+                self.count.fetch_sub(1, Ordering::Relaxed);
+                Claim::Cancelled(entry.and_then(|entry| entry.data))
+            }
+            Some(op) => {
+                if op == Op::Add {
+                    entry.answer = Answer::Asking;
+                }
+                Claim::Turn(Box::new(Turn {
+                    op,
+                    context: entry.context,
+                }))
+            }
+        }
+    }
+
+    /// The provider will answer an add later: nothing else of the connection reaches it before. What
+    /// it answered meanwhile is given at once.
+    pub(super) fn await_answer(&self, id: ConnectionId) -> Option<Result<(), Refusal>> {
+        self.with(id, |entry| match entry.answer {
+            Answer::Early(outcome) => {
+                entry.answer = Answer::None;
+                Some(outcome)
+            }
+            _ => {
+                entry.answer = Answer::Awaited;
+                None
+            }
+        })
+        .flatten()
+    }
+
+    /// The answer to an add came, by another way than the callback's own.
+    pub(super) fn answer(&self, id: ConnectionId, outcome: Result<(), Refusal>) -> Answered {
+        self.with(id, |entry| match entry.answer {
+            Answer::Awaited => {
+                entry.answer = Answer::None;
+                Answered::Decide
+            }
+            Answer::Asking => {
+                entry.answer = Answer::Early(outcome);
+                Answered::Kept
+            }
+            Answer::None | Answer::Early(_) => Answered::Late,
+        })
+        .unwrap_or(Answered::Late)
     }
 
     /// The provider took it. `false` when the entry is gone: the provider left meanwhile.
@@ -228,14 +380,10 @@ impl Holds {
     pub(super) fn accept(&self, id: ConnectionId, now: Time) -> bool {
         self.with(id, |entry| {
             entry.accepted = true;
+            entry.answer = Answer::None;
             entry.since = now;
         })
         .is_some()
-    }
-
-    /// An add is still under way at the device.
-    pub(super) fn is_undecided(&self, id: ConnectionId) -> bool {
-        self.with(id, |entry| entry.busy && !entry.accepted) == Some(true)
     }
 
     /// What the provider carried, for listings.
@@ -304,7 +452,7 @@ impl Holds {
             .flatten()
     }
 
-    /// Up to `most` connections with ids after `after` in the order of a walk, and where to go on.
+    /// Up to `most` connections that were accepted, in the order of a walk, and where to go on.
     /// `wanted` chooses by what the provider was told last.
     pub(super) fn walk(
         &self,
@@ -330,13 +478,37 @@ impl Holds {
         found
     }
 
-    /// For a provider that is leaving, when nobody else is inside: the next entry's context if a
-    /// delete is due for it. The entry is gone.
+    /// For a provider that is leaving, when nobody else is inside: takes an entry out, and gives what
+    /// a delete has to tell if one is due.
     pub(super) fn evict(&self, id: ConnectionId) -> Option<(Context, Option<UserData>)> {
         let entry = lock(self.shard(id)).entries.remove(&id.0)?;
         self.count.fetch_sub(1, Ordering::Relaxed);
         entry.accepted.then_some((entry.context, entry.data))
     }
+}
+
+/// What a claim gives.
+#[must_use]
+pub(super) enum Claim {
+    /// The caller has the connection alone, and does this.
+    Turn(Box<Turn>),
+    /// The connection ended before its add ran: the provider never hears of it. Its data, to be
+    /// dropped without a lock.
+    Cancelled(Option<UserData>),
+    /// There is nothing to be done, or somebody else is at it.
+    Nothing,
+}
+
+/// What becomes of the answer to an add.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Answered {
+    /// The caller decides it now, and has the connection alone.
+    Decide,
+    /// The callback is still running: whoever called it will decide.
+    Kept,
+    /// Nobody waits for it.
+    Late,
 }
 
 /// Where a walk stands.
@@ -352,4 +524,3 @@ impl Position {
         self.shard >= SHARDS
     }
 }
-

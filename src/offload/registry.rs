@@ -5,9 +5,9 @@
 //! may register, unregister and switch.
 //!
 //! **Leaving.** [`Registry::unregister`] takes the provider off the list, retires its gate, waits until
-//! no callback of it runs, sends the deletes of what it holds, and wipes its byte in all records before
-//! its slot may be used again. Batches that began with the old list may still hold events for it: they
-//! find the gate retired and undo what they began. A provider may unregister itself in a callback: the
+//! no callback of it runs, sends the deletes of what it holds, and wipes its byte in all records.
+//! Batches that began with the old list may still hold events for it: they find the gate retired and
+//! undo what they began. Its slot is used again only when the last of them is over. A provider may unregister itself in a callback: the
 //! one callback that does so is not waited for. From a callback of *another* provider the answer is
 //! [`Error::Busy`]: two of those could wait for each other.
 //!
@@ -15,18 +15,20 @@
 //! is held comes back. Nothing is lost, because connections that enter before the gate is shut are
 //! waited for, and those after it don't.
 
+use super::admission;
+use super::aging;
 use super::connections::Connections;
 use super::gate::{Errand, Gate};
-use super::holds::{Holds, Job, Op, Position, UserData};
-use super::provider::{Delivery, Preferences, Provider};
-use super::queue::Queues;
-use super::state::{Byte, SLOTS, Slot, Why, Word};
+use super::holds::{Holds, Noted, Position, UserData};
+use super::provider::{DEFAULT_QUEUE, Delivery, Delta, Preferences, Provider, Refusal, Report};
+use super::serve;
+use super::state::{Byte, SLOTS, Slot, State, Why, Word};
 use super::statistics::{Count, Counts};
-use super::submit;
 use crate::clock::Time;
 use crate::error::Error;
 use crate::sync::snapshot::{Loaded, Snapshot};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, StdArc, Weak, lock};
+use crate::table::Flags;
 use crate::tuple::{ConnectionId, Zone};
 
 /// Connections that are handled between two looks at the clock of a long job.
@@ -43,10 +45,11 @@ pub(super) struct Registered {
     pub(super) preferences: Preferences,
     pub(super) gate: Gate,
     pub(super) holds: Holds,
-    pub(super) queues: Option<Queues>,
     pub(super) counts: Counts,
     /// No offers before this time, in milliseconds: the device said that it is full.
     pub(super) resting: AtomicU64,
+    /// Some connection was put off for want of room.
+    pub(super) unmet: AtomicBool,
 }
 
 impl Registered {
@@ -65,28 +68,37 @@ impl Registered {
 /// The providers of an instance, in the order in which they are called.
 #[derive(Default)]
 pub(super) struct List {
-    pub(super) providers: Vec<Arc<Registered>>,
+    pub(super) providers: Vec<StdArc<Registered>>,
     /// Offload is switched on.
     pub(super) on: bool,
 }
 
 impl List {
-    /// The provider with this slot.
-    pub(super) fn in_slot(&self, slot: Slot) -> Option<&Arc<Registered>> {
-        self.providers.iter().find(|entry| entry.slot == slot)
-    }
-
-    fn named(&self, name: &str) -> Option<&Arc<Registered>> {
+    fn named(&self, name: &str) -> Option<&StdArc<Registered>> {
         self.providers.iter().find(|entry| entry.name == name)
     }
 }
 
+/// How far a connection got in one provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The provider's name.
+    pub provider: String,
+    /// How far it got.
+    pub state: State,
+    /// Why not further; meaningful when the provider does not have it.
+    pub why: Why,
+    /// Since when; for a refusal that is long past, since the connection's creation.
+    pub since: Time,
+    /// What the provider carried of it, original then reply direction.
+    pub carried: [Delta; 2],
+}
+
 /// What only writers look at.
 struct Writer {
-    /// Slots of providers that are registered or still leaving.
-    taken: [bool; SLOTS],
-    /// Where the search for a free slot begins, so that a slot rests long before it is used again.
-    next_slot: usize,
+    /// Who has or had each slot. A slot is free again when nobody has that provider's entry any more:
+    /// no list, no batch that began with an older one.
+    slots: [Weak<Registered>; SLOTS],
     next_number: u32,
     on: bool,
 }
@@ -100,6 +112,8 @@ pub struct Registry {
     off_since: AtomicU64,
     /// The `ct_offload` lock.
     writer: Mutex<Writer>,
+    /// Who gets the places of full devices.
+    pub(super) rounds: admission::Rounds,
 }
 
 impl Default for Registry {
@@ -120,11 +134,11 @@ impl Registry {
             active: AtomicBool::new(false),
             off_since: AtomicU64::new(0),
             writer: Mutex::new(Writer {
-                taken: [false; SLOTS],
-                next_slot: 0,
+                slots: std::array::from_fn(|_| Weak::new()),
                 next_number: 0,
                 on: true,
             }),
+            rounds: admission::Rounds::new(admission::Round::default()),
         }
     }
 
@@ -139,11 +153,11 @@ impl Registry {
         self.list.load()
     }
 
-    fn find(&self, name: &str) -> Result<Arc<Registered>, Error> {
+    fn find(&self, name: &str) -> Result<StdArc<Registered>, Error> {
         self.load().named(name).cloned().ok_or_else(|| absent(name))
     }
 
-    fn publish(&self, writer: &Writer, providers: Vec<Arc<Registered>>) {
+    fn publish(&self, writer: &Writer, providers: Vec<StdArc<Registered>>) {
         let active = writer.on && !providers.is_empty();
         self.list.store(List {
             providers,
@@ -155,10 +169,15 @@ impl Registry {
     /// Registers a provider. Connections that exist are offered with their next packets.
     ///
     /// # Errors
-    /// [`Error::Exists`] when one of this name is registered or still leaving, [`Error::Again`] when
-    /// all slots are taken, [`Error::Invalid`] for an empty name, and whatever the provider's `init`
-    /// answers.
-    pub fn register(&self, provider: Box<dyn Provider>, now: Time) -> Result<(), Error> {
+    /// [`Error::Exists`] when one of this name is registered, [`Error::Again`] when all slots are taken
+    /// or still in use by batches of a provider that left, [`Error::Invalid`] for an empty name, and
+    /// whatever the provider's `init` answers.
+    pub fn register(
+        &self,
+        provider: Box<dyn Provider>,
+        connections: &dyn Connections,
+        now: Time,
+    ) -> Result<(), Error> {
         let name = provider.name().to_string();
         if name.is_empty() {
             return Err(Error::invalid("a provider needs a name"));
@@ -170,43 +189,62 @@ impl Registry {
         // A callback too: called without the lock.
         provider.init()?;
         let preferences = provider.preferences();
-        let mut writer = lock(&self.writer);
-        let list = self.load();
-        if list.named(&name).is_some() {
-            return Err(exists());
-        }
-        let free = (0..SLOTS)
-            .map(|i| (writer.next_slot + i) % SLOTS)
-            .find(|&slot| !writer.taken[slot])
-            .and_then(Slot::new)
-            .ok_or_else(|| Error::Again(format!("{SLOTS} providers are registered")))?;
-        writer.taken[free.index()] = true;
-        writer.next_slot = (free.index() + 1) % SLOTS;
-        writer.next_number = writer.next_number.wrapping_add(1);
-        let entry = Registered {
-            name,
-            slot: free,
-            number: writer.next_number,
-            since: now,
-            preferences,
-            gate: Gate::new(),
-            holds: Holds::new(),
-            queues: (preferences.delivery == Delivery::Queued).then(Queues::new),
-            counts: Counts::new(),
-            resting: AtomicU64::new(0),
-            provider,
+        let queue = match preferences.queue {
+            0 => DEFAULT_QUEUE,
+            limit => limit,
         };
-        if !writer.on {
-            entry.gate.shut();
+        let queued = preferences.delivery == Delivery::Queued;
+        {
+            let mut writer = lock(&self.writer);
+            let list = self.load();
+            if list.named(&name).is_some() {
+                return Err(exists());
+            }
+            let slot = (0..SLOTS)
+                .find(|&slot| writer.slots[slot].strong_count() == 0)
+                .and_then(Slot::new)
+                .ok_or_else(|| {
+                    Error::Again(format!("all {SLOTS} places of providers are taken"))
+                })?;
+            writer.next_number = writer.next_number.wrapping_add(1);
+            let entry = Registered {
+                name: name.clone(),
+                slot,
+                number: writer.next_number,
+                since: now,
+                preferences,
+                gate: Gate::new(),
+                holds: Holds::new(queued.then_some(queue as usize)),
+                counts: Counts::new(),
+                resting: AtomicU64::new(0),
+                unmet: AtomicBool::new(false),
+                provider,
+            };
+            if !writer.on {
+                entry.gate.shut();
+            }
+            let entry = StdArc::new(entry);
+            writer.slots[slot.index()] = StdArc::downgrade(&entry);
+            let mut providers = list.providers.clone();
+            let place = providers
+                .iter()
+                .position(|other| other.preferences.priority < preferences.priority)
+                .unwrap_or(providers.len());
+            providers.insert(place, entry);
+            self.publish(&writer, providers);
         }
-        let mut providers = list.providers.clone();
-        let place = providers
-            .iter()
-            .position(|other| other.preferences.priority < preferences.priority)
-            .unwrap_or(providers.len());
-        providers.insert(place, Arc::new(entry));
-        self.publish(&writer, providers);
+        self.invite(connections);
         Ok(())
+    }
+
+    /// The next packets of all connections are looked at for what providers want.
+    fn invite(&self, connections: &dyn Connections) {
+        let mut position = 0;
+        while let Some(mut guard) = connections.next(&mut position) {
+            let mut flags = guard.flags();
+            flags.insert(Flags::OFFLOADED);
+            guard.set_flags(flags);
+        }
     }
 
     /// Unregisters a provider. When this returns, none of its callbacks runs and none will, and every
@@ -239,15 +277,13 @@ impl Registry {
             entry
         };
         entry.gate.wait();
-        submit::drain(&entry, connections, now);
+        serve::drain(&entry, connections, now);
         let mut position = 0;
         while let Some(mut guard) = connections.next(&mut position) {
-            let word = Word(guard.offload());
-            if word.get(entry.slot) != Byte::NEW {
-                submit::put(&mut guard, entry.slot, Byte::NEW);
+            if Word(guard.offload()).get(entry.slot) != Byte::NEW {
+                serve::put(&mut guard, entry.slot, Byte::NEW);
             }
         }
-        lock(&self.writer).taken[entry.slot.index()] = false;
         Ok(())
     }
 
@@ -287,22 +323,33 @@ impl Registry {
             if !entry.gate.is_elsewhere() {
                 entry.gate.wait();
             }
-            if let Some(queues) = &entry.queues {
-                submit::work(entry, queues, 0, 1, usize::MAX, connections);
-            }
             recall(entry, connections, now, Why::Off, &|_| true);
+            serve::work(entry, 0, 1, usize::MAX, connections);
         }
     }
 
     /// Switches offload on again: connections are offered with their next packets.
-    pub fn switch_on(&self) {
-        let mut writer = lock(&self.writer);
-        writer.on = true;
-        let providers = self.load().providers.clone();
-        for entry in &providers {
-            entry.gate.open();
+    pub fn switch_on(&self, connections: &dyn Connections) {
+        {
+            let mut writer = lock(&self.writer);
+            writer.on = true;
+            let providers = self.load().providers.clone();
+            for entry in &providers {
+                entry.gate.open();
+            }
+            self.publish(&writer, providers);
         }
-        self.publish(&writer, providers);
+        let list = self.load();
+        let mut position = 0;
+        while let Some(mut guard) = connections.next(&mut position) {
+            for entry in &list.providers {
+                let byte = Word(guard.offload()).get(entry.slot);
+                if byte == Byte::not_now(Why::Off) {
+                    serve::put(&mut guard, entry.slot, Byte::NEW);
+                }
+            }
+        }
+        self.invite(connections);
     }
 
     /// Offload is switched on.
@@ -323,7 +370,7 @@ impl Registry {
         for entry in list.providers.iter() {
             match zone {
                 None => {
-                    submit::flush(entry, now);
+                    serve::flush(entry);
                     recall(entry, connections, now, Why::GivenBack, &|_| true);
                 }
                 Some(zone) => recall(entry, connections, now, Why::GivenBack, &|of| of == zone),
@@ -343,11 +390,12 @@ impl Registry {
         now: Time,
     ) -> Result<(), Error> {
         let entry = self.find(name)?;
-        submit::recall(&entry, &[id], Why::GivenBack, connections, now);
+        serve::recall(&entry, &[id], Why::GivenBack, connections, now);
         Ok(())
     }
 
-    /// Says what came of an add that the provider had answered with `InProgress`.
+    /// Says what came of an add that the provider had answered with
+    /// [`Taken::Later`](super::provider::Taken::Later).
     ///
     /// # Errors
     /// [`Error::NotFound`] when no such add is under way: it came too late, and nothing happens.
@@ -355,22 +403,44 @@ impl Registry {
         &self,
         name: &str,
         id: ConnectionId,
-        outcome: Result<(), super::provider::Refusal>,
+        outcome: Result<(), Refusal>,
         connections: &dyn Connections,
         now: Time,
     ) -> Result<(), Error> {
         let entry = self.find(name)?;
-        let late = || Error::NotFound("no add of this connection is under way".into());
-        let _pass = entry.gate.enter(Errand::Back).ok_or_else(late)?;
-        if !entry.holds.is_undecided(id) {
-            return Err(late());
+        if serve::complete(&entry, id, outcome, connections, now) {
+            Ok(())
+        } else {
+            Err(Error::NotFound(
+                "no add of this connection is under way".into(),
+            ))
         }
-        let job = Job {
-            id,
-            op: Op::Add,
-            now,
-        };
-        submit::decide(&entry, &job, outcome, connections);
+    }
+
+    /// A provider reports on a connection that it has, without being asked: traffic, the window, a FIN
+    /// or RST that only it saw. The latest use extends the connection's expiry.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such provider, or it does not have the connection.
+    pub fn report(
+        &self,
+        name: &str,
+        id: ConnectionId,
+        report: &Report,
+        connections: &dyn Connections,
+        now: Time,
+    ) -> Result<(), Error> {
+        let entry = self.find(name)?;
+        let gone = || Error::NotFound(format!("{name} does not have this connection"));
+        let _pass = entry.gate.enter(Errand::Back).ok_or_else(gone)?;
+        if entry.holds.held(id).is_none() {
+            return Err(gone());
+        }
+        if serve::note_report(&entry, id, report, now, connections) == Noted::Serve {
+            serve::serve(&entry, [id], connections);
+        } else {
+            aging::extend(id, report, connections, now);
+        }
         Ok(())
     }
 
@@ -405,14 +475,42 @@ impl Registry {
         let list = self.load();
         let mut done = 0;
         for entry in list.providers.iter() {
-            if let Some(queues) = &entry.queues {
-                done += submit::work(entry, queues, worker, workers, budget - done, connections);
-            }
-            if done >= budget {
-                break;
+            if entry.preferences.delivery == Delivery::Queued && done < budget {
+                done += serve::work(entry, worker, workers, budget - done, connections);
             }
         }
         done
+    }
+
+    /// How far a connection got in every provider, by its record's word and the time of its creation.
+    #[must_use]
+    pub fn standing(&self, id: ConnectionId, word: u64, created: Time) -> Vec<Standing> {
+        let list = self.load();
+        let of = |entry: &StdArc<Registered>| {
+            let byte = Word(word).get(entry.slot);
+            let held = entry.holds.held(id);
+            let since = match (&held, list.on) {
+                (Some(held), _) => held.since,
+                (None, false) => self.off_since(),
+                (None, true) => entry
+                    .holds
+                    .refused_since(id)
+                    .unwrap_or_else(|| created.max(entry.since)),
+            };
+            let why = match byte.state {
+                State::None if !list.on => Why::Off,
+                State::None if created < entry.since && byte.why == Why::TooEarly => Why::Idle,
+                _ => byte.why,
+            };
+            Standing {
+                provider: entry.name.clone(),
+                state: byte.state,
+                why,
+                since,
+                carried: held.map_or([Delta::default(); 2], |held| held.carried),
+            }
+        };
+        list.providers.iter().map(of).collect()
     }
 
     /// Names of the providers, in the order in which they are called.
@@ -431,6 +529,12 @@ impl Registry {
         self.find(name).ok().map(|entry| entry.counts.get(count))
     }
 
+    /// Connections that wait for a provider's workers; `None` when it is not registered.
+    #[must_use]
+    pub fn waiting(&self, name: &str) -> Option<usize> {
+        self.find(name).ok().map(|entry| entry.holds.waiting())
+    }
+
     /// Connections that a provider holds or is being offered; `None` when it is not registered.
     #[must_use]
     pub fn held(&self, name: &str) -> Option<usize> {
@@ -444,7 +548,7 @@ fn absent(name: &str) -> Error {
 
 /// Takes connections of the chosen zones back from a provider.
 fn recall(
-    entry: &Arc<Registered>,
+    entry: &StdArc<Registered>,
     connections: &dyn Connections,
     now: Time,
     why: Why,
@@ -454,6 +558,6 @@ fn recall(
     while !position.is_at_end() {
         let wanted = |context: &super::provider::Context| of(context.original.zone);
         let ids = entry.holds.walk(&mut position, CHUNK, &wanted);
-        submit::recall(entry, &ids, why, connections, now);
+        serve::recall(entry, &ids, why, connections, now);
     }
 }

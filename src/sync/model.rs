@@ -5,8 +5,8 @@ pub use loom::sync::atomic::{
 };
 pub use loom::sync::{Arc, Mutex, MutexGuard};
 pub use loom::thread;
-// Not modelled: made once, read ever after.
-pub use std::sync::OnceLock;
+// Not modelled: made once, read ever after; counted references that nobody synchronises by.
+pub use std::sync::{Arc as StdArc, OnceLock, Weak};
 
 use crossbeam_utils::Backoff;
 
