@@ -14,3 +14,4 @@ mod helpers;
 mod layers;
 mod layout;
 mod nat;
+mod offload;
