@@ -33,12 +33,14 @@ pub struct Expired {
 /// Decides about connections whose time has come: extends or removes them. Returns how many it removed.
 pub fn decide(
     registry: &Registry,
-    expired: &mut [Expired],
+    expired: &mut Vec<Expired>,
     connections: &dyn Connections,
     dispatch: &mut Dispatch,
     now: Time,
 ) -> u32 {
+    // One sweep may come by the same connection twice.
     expired.sort_unstable_by_key(|expired| expired.id);
+    expired.dedup_by_key(|expired| expired.id);
     let list = registry.load();
     for entry in &list.providers {
         let holds = |expired: &&Expired| entry.holds.held(expired.id).is_some();

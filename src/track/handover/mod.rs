@@ -53,7 +53,7 @@ pub fn waiting(state: &State, protocol: u8, machine: Machine) -> Class {
 /// The numbers of both sides, original then reply; `None` for other protocols than TCP.
 ///
 /// Open vSwitch's machine keeps no acknowledgements: `max_ack` is then the highest that the side can
-/// have sent.
+/// have sent. And the opener's `sent_end` is the number of its SYN until it sends data, as in pf.
 #[must_use]
 pub fn numbers(state: &State, protocol: u8, machine: Machine) -> Option<[TcpSide; 2]> {
     match (machine, protocol) {
