@@ -16,8 +16,8 @@ use super::serve;
 use super::state::{Byte, Due, State, Why, Word};
 use super::statistics::Count;
 use crate::clock::Time;
-use crate::sync::Ordering;
 use crate::sync::snapshot::Loaded;
+use crate::sync::{Ordering, Site, takes_step};
 use crate::table::{Flags, Guard};
 use crate::tuple::{ConnectionId, Direction};
 
@@ -238,7 +238,10 @@ fn step(entry: &Registered, byte: Byte, guard: &Guard<'_>, seen: &Seen) -> (Byte
         }
         State::Pending | State::Added if seen.established && seen.direction == Direction::Reply => {
             match byte.ask() {
-                Some(asked) => (asked, Some(Op::Established)),
+                // Whoever completes the add asks.
+                Some(asked) if byte.state == State::Pending => (asked, None),
+                Some(asked) if takes_step(Site::AskOnce) => (asked, Some(Op::Established)),
+                Some(_) => (byte, Some(Op::Established)),
                 None => (byte, None),
             }
         }

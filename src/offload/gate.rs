@@ -10,7 +10,7 @@
 use crossbeam_utils::{Backoff, CachePadded};
 
 use crate::sync::stripe::{self, STRIPES};
-use crate::sync::{AtomicU64, Ordering, Site, fence, inside, ordering, pause};
+use crate::sync::{AtomicU64, Ordering, Site, fence, inside, ordering, pause, takes_step};
 
 /// No new connections: offload is switched off. Deletes still pass.
 const SHUT: u64 = 1;
@@ -49,7 +49,7 @@ pub(super) struct Pass<'g> {
 
 /// Orders what this thread did before what it reads next, for all threads.
 fn after_all() {
-    if ordering(Site::GateFence, Ordering::SeqCst) == Ordering::SeqCst {
+    if takes_step(Site::GateFence) {
         fence(Ordering::SeqCst);
     }
 }

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::provider::{Changed, Context, Delta, Refusal};
 use super::state::Why;
 use crate::clock::Time;
-use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
+use crate::sync::{AtomicUsize, Mutex, Ordering, Site, lock, takes_step};
 use crate::tuple::ConnectionId;
 
 /// Shards of the table; also what workers of a queued provider share among themselves.
@@ -314,6 +314,10 @@ impl Holds {
 
     /// Goes on to what is owed next, or gives the turn back.
     pub(super) fn next(&self, id: ConnectionId) -> Claim {
+        if !takes_step(Site::TurnEnd) {
+            self.with(id, |entry| entry.busy = false);
+            return Claim::Nothing;
+        }
         self.advance(&mut lock(self.shard(id)), id)
     }
 

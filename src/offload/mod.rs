@@ -16,6 +16,8 @@ pub mod dispatch;
 pub mod dummy;
 mod gate;
 mod holds;
+#[cfg(all(loom, test))]
+mod models;
 pub mod provider;
 pub mod registry;
 mod serve;

@@ -18,12 +18,12 @@ use super::registry::Registered;
 use super::state::{Again, Byte, Due, Slot, State, Why, Word};
 use super::statistics::Count;
 use crate::clock::Time;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, Site, takes_step};
 use crate::table::{Flags, Guard};
 use crate::tuple::ConnectionId;
 
 /// Operations that are handed to a provider at once, at most.
-pub(super) const BATCH: usize = 32;
+pub(super) const BATCH: usize = if cfg!(loom) { 2 } else { 32 };
 /// How long a device that said it is full is not offered anything, in milliseconds.
 const REST: u64 = 100;
 
@@ -322,6 +322,7 @@ fn decide(
                     let _owed = entry.holds.note(id, Op::Established, None, now);
                 }
                 // It ended while the add was under way.
+                None if !takes_step(Site::AddCompleted) => {}
                 Some((Due::Delete | Due::Later, _)) | None => {
                     let _owed = entry.holds.note(id, Op::Delete(Why::Closing), None, now);
                 }

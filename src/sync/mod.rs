@@ -48,8 +48,12 @@ pub enum Site {
     GateFence,
     /// A thread leaves a gate.
     GateLeave,
-    /// A cell of a queue is filled.
-    QueueFill,
+    /// Whoever completes an add looks whether the connection is still there.
+    AddCompleted,
+    /// A reply is noted in the record before the provider is asked about it.
+    AskOnce,
+    /// Whoever has the turn with a connection looks once more for what is owed before giving it back.
+    TurnEnd,
 }
 
 /// The ordering of a store at `site`. A constant in every build but that of the model, whose tests may
@@ -60,8 +64,18 @@ pub const fn ordering(_site: Site, strong: Ordering) -> Ordering {
     strong
 }
 
+/// Whether the step at `site` is taken: always, but in a model whose test wants to see the harm.
+#[cfg(not(loom))]
+#[inline(always)]
+pub const fn takes_step(_site: Site) -> bool {
+    true
+}
+
 #[cfg(loom)]
-pub use model::{ordering, with_weak};
+pub use model::{ordering, takes_step, with_weak};
+
+#[cfg(all(loom, test))]
+pub use model::harms;
 
 /// Locks a mutex. A panic of another holder does not make the data bad: every critical section of
 /// this crate leaves it consistent at each step.
