@@ -179,7 +179,7 @@ impl Engine {
             } else {
                 0
             },
-            remaining: guard.expires().since(now),
+            remaining: self.remaining(guard, now),
             created: guard.created(),
             seen_reply: flags.contains(Flags::SEEN_REPLY),
             assured: flags.contains(Flags::ASSURED),

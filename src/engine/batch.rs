@@ -24,6 +24,7 @@ use super::config::{Profile, Switches};
 use super::create::Created;
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, state};
 use super::express;
+use super::flow::FlowTableRef;
 use super::follow::{self, Followed};
 use super::fragments::Fragments;
 use super::statistics::{Counter, Tally};
@@ -66,7 +67,7 @@ pub(super) struct Slot<'e> {
 
 impl Slot<'_> {
     /// All zeros, which are quickly written.
-    const EMPTY: Self = Slot {
+    pub(super) const EMPTY: Self = Slot {
         prepared: Prepared::Malformed(Reason::None),
         side: Side::Low,
         probe: Probe::NONE,
@@ -118,6 +119,8 @@ pub(super) struct Batch<'e> {
     pub(super) stored: Option<(Tuple, Tuple)>,
     /// What offload providers are to be told.
     pub(super) dispatch: Dispatch,
+    /// The flow table of the zone.
+    pub(super) flow_table: Option<FlowTableRef>,
 }
 
 /// What became of a packet whose connection was looked for.
@@ -142,6 +145,7 @@ impl<'e> Batch<'e> {
         let switches = engine.settings.read();
         let profile = engine.profile;
         let kernel = profile != Profile::Ovs;
+        let flow_table = engine.flows.of(action.zone);
         Batch {
             engine,
             action,
@@ -169,7 +173,7 @@ impl<'e> Batch<'e> {
             switches,
             kernel,
             tally: Tally::default(),
-            plain: express::is_plain(action, &switches) && !kernel,
+            plain: express::is_plain(action, &switches) && !kernel && flow_table.is_none(),
             particular: express::particular(action),
             state: track::State {
                 words: [0; 3],
@@ -178,6 +182,7 @@ impl<'e> Batch<'e> {
             expected: None,
             stored: None,
             dispatch: Dispatch::new(&engine.offload),
+            flow_table,
         }
     }
 
@@ -194,6 +199,33 @@ impl<'e> Batch<'e> {
         }
         self.engine.statistics.add(&self.tally);
         self.dispatch.deliver(self.engine);
+    }
+
+    /// Stages 0 to 2 for packets that are all to be looked up.
+    pub(super) fn look_up<P: Descriptor>(&mut self, packets: &[P], slots: &mut [Slot<'e>]) {
+        for packet in packets {
+            packet.prefetch();
+        }
+        for (packet, slot) in packets.iter().zip(slots.iter_mut()) {
+            self.look(packet, slot);
+        }
+        for (_, slot) in packets.iter().zip(slots.iter_mut()) {
+            if slot.prepared == Prepared::Look {
+                slot.probe = self.engine.table.probe(slot.place, slot.hash);
+            }
+        }
+    }
+
+    /// The connection of a packet that was looked up.
+    pub(super) fn find_slot(&self, slot: &Slot<'e>) -> Option<(Guard<'e>, Direction)> {
+        if slot.prepared != Prepared::Look {
+            return None;
+        }
+        let table = &self.engine.table;
+        let (key, side) = (&slot.key, slot.side);
+        table
+            .find_probed(slot.probe, key, side, &self.at)
+            .or_else(|| table.find(Probe::NONE, slot.hash, key, side, &self.at))
     }
 
     #[inline(never)]
@@ -566,6 +598,9 @@ impl<'e> Batch<'e> {
         if self.switches.accounting {
             guard.count(direction, facts.ip_len());
         }
+        if self.flow_table.is_some() && reason == Reason::None {
+            self.show_flow_table(&mut guard, facts, packet.bytes(), bits, &step);
+        }
         if flags.has_any(ELSEWHERE) && reason == Reason::None {
             self.show_providers(&mut guard, packet.in_port(), bits, direction, &step);
         }
@@ -698,7 +733,7 @@ impl<'e> Batch<'e> {
 
     /// Tells the original tuple of a connection; for one that came from an expectation, that of its
     /// parent.
-    fn write_original<P: Descriptor>(&self, packet: &mut P, guard: Guard<'e>) {
+    pub(super) fn write_original<P: Descriptor>(&self, packet: &mut P, guard: Guard<'e>) {
         let mut original = guard.original();
         if guard.flags().contains(Flags::RELATED) {
             let (parent, child) = (guard.parent(), guard.id());

@@ -15,12 +15,14 @@ mod create;
 pub mod descriptor;
 mod express;
 pub mod filter;
+pub mod flow;
 mod follow;
 pub mod fragments;
 pub mod listing;
 pub mod offload;
 mod related;
 mod removal;
+mod resume;
 mod settings;
 pub mod statistics;
 mod sweep;
@@ -33,6 +35,8 @@ use crate::alg::control::Controls;
 use crate::alg::expect::{Expectations, Limits};
 use crate::clock::Time;
 use crate::error::Error;
+use crate::offload::flow_table::FlowTables;
+use crate::offload::miss::Misses;
 use crate::offload::registry::Registry;
 use crate::policy::limits::Limits as ZoneLimits;
 use crate::policy::timeouts::Policies;
@@ -121,6 +125,8 @@ pub struct Engine {
     controls: Controls,
     parents: Parents,
     offload: Registry,
+    flows: FlowTables,
+    misses: Misses,
     statistics: Statistics,
 }
 
@@ -165,6 +171,8 @@ impl Engine {
             controls: Controls::default(),
             parents: Parents::new(),
             offload: Registry::new(),
+            flows: FlowTables::default(),
+            misses: Misses::default(),
             statistics: Statistics::new(),
         })
     }

@@ -42,19 +42,25 @@ impl Engine {
         dispatch: &mut Dispatch,
         expired: &mut Vec<Expired>,
     ) -> Swept {
-        let swept = self.table.sweep(SweepAt { now }, records, &mut |guard| {
-            let current = guard.epoch() == self.table.zones().epoch(guard.zone());
-            if current && guard.flags().contains(Flags::HELD) {
-                expired.push(Expired {
-                    id: guard.id(),
-                    last_used: None,
-                });
-                let expiry = guard.expires();
-                return Sweep::Keep(guard, expiry);
-            }
-            self.remove_quietly(guard, dispatch, now);
-            Sweep::Removed
-        });
+        let swept = self
+            .table
+            .sweep(SweepAt { now }, records, &mut |mut guard| {
+                let current = guard.epoch() == self.table.zones().epoch(guard.zone());
+                if current && guard.flags().contains(Flags::HELD) {
+                    expired.push(if guard.flags().contains(Flags::FLOW) {
+                        self.aged_flow(&mut guard)
+                    } else {
+                        Expired {
+                            id: guard.id(),
+                            last_used: None,
+                        }
+                    });
+                    let expiry = guard.expires();
+                    return Sweep::Keep(guard, expiry);
+                }
+                self.remove_quietly(guard, dispatch, now);
+                Sweep::Removed
+            });
         Swept {
             looked_at: swept.looked_at,
             removed: swept.removed,

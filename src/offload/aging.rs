@@ -7,6 +7,8 @@
 //! lies in the future counts as now. So no provider keeps a connection alive by lying for longer than
 //! one that carries packets does.
 
+use std::cmp::Reverse;
+
 use super::connections::Connections;
 use super::dispatch::Dispatch;
 use super::holds::Position;
@@ -16,6 +18,7 @@ use super::serve;
 use super::state::Word;
 use crate::clock::Time;
 use crate::sync::Ordering;
+use crate::table::{Flags, Guard};
 use crate::tuple::ConnectionId;
 
 /// Connections that are refreshed between two looks at the budget.
@@ -38,8 +41,8 @@ pub fn decide(
     dispatch: &mut Dispatch,
     now: Time,
 ) -> u32 {
-    // One sweep may come by the same connection twice.
-    expired.sort_unstable_by_key(|expired| expired.id);
+    // One sweep may come by the same connection twice: the latest use counts.
+    expired.sort_unstable_by_key(|expired| (expired.id, Reverse(expired.last_used)));
     expired.dedup_by_key(|expired| expired.id);
     let list = registry.load();
     for entry in &list.providers {
@@ -66,7 +69,15 @@ pub fn decide(
         }
         let extended = until(&guard, expired.last_used, connections, now);
         match extended.filter(|_| connections.is_current(&guard, now)) {
-            Some(until) => guard.set_expiry(until),
+            Some(until) => {
+                guard.set_expiry(until);
+                let mut flags = guard.flags();
+                flags.set(
+                    Flags::HELD,
+                    is_held(guard.offload()) || flags.contains(Flags::FLOW),
+                );
+                guard.set_flags(flags);
+            }
             None => {
                 connections.remove(guard, dispatch, now);
                 removed += 1;
@@ -79,7 +90,7 @@ pub fn decide(
 
 /// Until when a connection lives that was used at this time, if that is later than now.
 fn until(
-    guard: &crate::table::Guard<'_>,
+    guard: &Guard<'_>,
     last_used: Option<Time>,
     connections: &dyn Connections,
     now: Time,

@@ -14,8 +14,10 @@ pub mod aging;
 pub mod connections;
 pub mod dispatch;
 pub mod dummy;
+pub mod flow_table;
 mod gate;
 mod holds;
+pub mod miss;
 #[cfg(all(loom, test))]
 mod models;
 pub mod provider;

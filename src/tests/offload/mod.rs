@@ -6,6 +6,7 @@
 
 mod admission;
 mod aging;
+mod flows;
 mod lifecycle;
 mod problems;
 mod queued;
