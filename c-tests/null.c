@@ -1,6 +1,111 @@
 /* Every function with arguments that make no sense: an errno, a message, and nothing broken. */
 #include "check.h"
 
+static void timeouts(struct conntrack *ct)
+{
+    struct ct_timeout_policy policy = {.size = sizeof policy, .id = 5};
+    uint32_t id = 0, ids[2] = {9, 9};
+    size_t total = 9;
+
+    CHECK(conntrack_set_timeout_policy(NULL, &policy) == EINVAL);
+    CHECK(conntrack_set_timeout_policy(ct, NULL) == EINVAL);
+    policy.present = 1u << 27;
+    CHECK(conntrack_set_timeout_policy(ct, &policy) == EINVAL);
+    policy.present = 0;
+    policy.seconds[31] = 1;
+    CHECK(conntrack_set_timeout_policy(ct, &policy) == EINVAL);
+    policy.seconds[31] = 0;
+    memset(policy.name, 'x', sizeof policy.name);
+    CHECK(conntrack_set_timeout_policy(ct, &policy) == EINVAL);
+    memcpy(policy.name, "\xff\xfe", 3);
+    CHECK(conntrack_set_timeout_policy(ct, &policy) == EINVAL);
+    policy.size = 10;
+    CHECK(conntrack_set_timeout_policy(ct, &policy) == EINVAL);
+    CHECK(conntrack_get_timeout_policy(ct, 0, &policy) == EINVAL);
+    policy.size = sizeof policy;
+    CHECK(conntrack_get_timeout_policy(NULL, 0, &policy) == EINVAL);
+    CHECK(conntrack_get_timeout_policy(ct, 0, NULL) == EINVAL);
+    CHECK(conntrack_get_timeout_policy(ct, 5, &policy) == ENOENT && policy.id == 5);
+    CHECK(conntrack_delete_timeout_policy(NULL, 0) == EINVAL);
+    CHECK(conntrack_delete_timeout_policy(ct, 5) == ENOENT);
+    CHECK(conntrack_find_timeout_policy(NULL, "a", &id) == EINVAL);
+    CHECK(conntrack_find_timeout_policy(ct, NULL, &id) == EINVAL);
+    CHECK(conntrack_find_timeout_policy(ct, "\xff", &id) == ENOENT);
+    CHECK(conntrack_find_timeout_policy(ct, "a", NULL) == ENOENT);
+    CHECK(conntrack_get_timeout_policies(NULL, ids, 2, &total) == EINVAL);
+    CHECK(conntrack_get_timeout_policies(ct, NULL, 2, &total) == EINVAL && total == 9);
+    CHECK(conntrack_get_timeout_policies(ct, ids, 2, NULL) == EINVAL && ids[0] == 9);
+    CHECK(conntrack_get_timeout_policies(ct, ids, 2, &total) == 0 && total == 1 && ids[0] == 0);
+    CHECK(conntrack_set_zone_timeout_policy(NULL, 0, &id) == EINVAL);
+    id = 5;
+    CHECK(conntrack_set_zone_timeout_policy(ct, 0, &id) == ENOENT);
+    CHECK(conntrack_set_zone_timeout_policy(ct, 0, (uint32_t *)((char *)ids + 1)) == EINVAL);
+    CHECK(conntrack_get_zone_timeout_policy(NULL, 0, &id) == EINVAL);
+    CHECK(conntrack_get_zone_timeout_policy(ct, 0, &id) == ENOENT && id == 5);
+}
+
+static void zones(struct conntrack *ct)
+{
+    struct ct_zone_limit limit = {.zone = 9};
+    uint32_t n = 7;
+    size_t total = 9;
+
+    CHECK(conntrack_set_zone_limit(NULL, 0, 1) == EINVAL);
+    CHECK(conntrack_set_zone_limit(ct, 0, CT_ZONE_LIMIT_NONE) == EINVAL);
+    CHECK(conntrack_delete_zone_limit(NULL, 0) == EINVAL);
+    CHECK(conntrack_delete_zone_limit(ct, 0) == ENOENT);
+    CHECK(conntrack_set_default_zone_limit(NULL, 0) == EINVAL);
+    CHECK(conntrack_get_default_zone_limit(NULL, &n) == EINVAL && n == 7);
+    CHECK(conntrack_get_default_zone_limit(ct, NULL) == EINVAL);
+    CHECK(conntrack_set_zone_guarantee(NULL, 0, 0) == EINVAL);
+    CHECK(conntrack_get_zone_limit(NULL, 0, &limit) == EINVAL && limit.zone == 9);
+    CHECK(conntrack_get_zone_limit(ct, 0, NULL) == EINVAL);
+    CHECK(conntrack_get_zone_limits(NULL, &limit, 1, &total) == EINVAL);
+    CHECK(conntrack_get_zone_limits(ct, NULL, 1, &total) == EINVAL && total == 9);
+    CHECK(conntrack_get_zone_limits(ct, &limit, 1, NULL) == EINVAL && limit.zone == 9);
+    CHECK(conntrack_get_zone_limits(ct, &limit, 1, &total) == 0 && total == 0);
+}
+
+static void filters(struct conntrack *ct)
+{
+    struct ct_filter filter = {.size = sizeof filter}, bad;
+    struct ct_dump dump = {.size = sizeof dump};
+    struct ct_connection c = {.size = sizeof c};
+    uint32_t n = 7;
+
+    CHECK(conntrack_flush_matching(NULL, &filter, 0, &n) == EINVAL);
+    CHECK(conntrack_flush_matching(ct, NULL, 0, &n) == EINVAL);
+    CHECK(conntrack_dump_start(ct, NULL, &dump) == 0);
+    CHECK(conntrack_dump_next_matching(NULL, &dump, &filter, 0, &c) == EINVAL);
+    CHECK(conntrack_dump_next_matching(ct, NULL, &filter, 0, &c) == EINVAL);
+    CHECK(conntrack_dump_next_matching(ct, &dump, NULL, 0, &c) == EINVAL);
+    CHECK(conntrack_dump_next_matching(ct, &dump, &filter, 0, NULL) == EINVAL);
+#define REFUSED(member, value)                                                    \
+    do {                                                                          \
+        bad = filter;                                                             \
+        bad.member = (value);                                                     \
+        CHECK(conntrack_flush_matching(ct, &bad, 0, &n) == EINVAL && n == 7);     \
+        CHECK(conntrack_dump_next_matching(ct, &dump, &bad, 0, &c) == EINVAL);    \
+    } while (0)
+    REFUSED(size, 0);
+    REFUSED(flags, 8);
+    REFUSED(reserved[6], 1);
+    REFUSED(mark, 1);
+    REFUSED(label[0], 1);
+    REFUSED(seen_reply, 3);
+    REFUSED(assured, 255);
+    REFUSED(translated, 3);
+    REFUSED(original.flags, 16);
+    REFUSED(original.reserved, 1);
+    REFUSED(original.ip_version, 5);
+    REFUSED(original.src_mask[0], 255); /* of which version? */
+    REFUSED(reply.dst[0], 10);
+    filter.original.ip_version = 4;
+    REFUSED(original.dst_mask[4], 255);
+    CHECK(conntrack_flush_matching(ct, &filter, 0, &n) == 0 && n == 0);
+    CHECK(conntrack_dump_next_matching(ct, &dump, &filter, -1, &c) == ENODATA);
+}
+
 int main(void)
 {
     struct conntrack *ct = NULL;
@@ -84,6 +189,9 @@ int main(void)
     CHECK(conntrack_get(ct, 0, 0, &c) == ENOENT);
     CHECK(conntrack_get(ct, UINT64_MAX, 0, &c) == ENOENT);
     CHECK(conntrack_get(ct, 0, 0, NULL) == EINVAL);
+    timeouts(ct);
+    zones(ct);
+    filters(ct);
     CHECK(strcmp(ct_reason_text(255), "unknown") == 0);
     conntrack_destroy(ct);
     conntrack_destroy(NULL);

@@ -269,6 +269,198 @@
 #define CT_OPTION_EARLY_DROP 5
 
 /**
+ * TCP: a SYN was seen, or a first packet in mid-stream. This and the next ones are places in
+ * `ct_timeout_policy.seconds` and bits of its `present`, numbered as Open vSwitch's
+ * CT_DPIF_TP_ATTR_*; from CT_TP_ATTR_GENERIC on they are nf_conntrack's.
+ */
+#define CT_TP_ATTR_TCP_SYN_SENT 0
+
+/**
+ * TCP: one side is not established yet.
+ */
+#define CT_TP_ATTR_TCP_SYN_RECV 1
+
+/**
+ * TCP: both sides are established.
+ */
+#define CT_TP_ATTR_TCP_ESTABLISHED 2
+
+/**
+ * TCP: one side sent its FIN.
+ */
+#define CT_TP_ATTR_TCP_FIN_WAIT 3
+
+/**
+ * TCP: the FIN is acknowledged, the other side may still send (profiles kernel and strict).
+ */
+#define CT_TP_ATTR_TCP_CLOSE_WAIT 4
+
+/**
+ * TCP: both sides sent their FIN, the last is not acknowledged (profiles kernel and strict).
+ */
+#define CT_TP_ATTR_TCP_LAST_ACK 5
+
+/**
+ * TCP: both sides sent their FIN.
+ */
+#define CT_TP_ATTR_TCP_TIME_WAIT 6
+
+/**
+ * TCP: both FINs are acknowledged, or there was a RST.
+ */
+#define CT_TP_ATTR_TCP_CLOSE 7
+
+/**
+ * TCP: both sides sent a SYN (profiles kernel and strict).
+ */
+#define CT_TP_ATTR_TCP_SYN_SENT2 8
+
+/**
+ * TCP: too many retransmissions (profiles kernel and strict).
+ */
+#define CT_TP_ATTR_TCP_RETRANSMIT 9
+
+/**
+ * TCP: data is not acknowledged (profiles kernel and strict).
+ */
+#define CT_TP_ATTR_TCP_UNACK 10
+
+/**
+ * UDP and others: one packet (profile ovs).
+ */
+#define CT_TP_ATTR_UDP_FIRST 11
+
+/**
+ * UDP and others: several packets, all from the originator; nf_conntrack: UDP without a stream.
+ */
+#define CT_TP_ATTR_UDP_SINGLE 12
+
+/**
+ * UDP and others: packets both ways; nf_conntrack: a UDP stream.
+ */
+#define CT_TP_ATTR_UDP_MULTIPLE 13
+
+/**
+ * ICMP: a question without an answer; nf_conntrack: all of ICMP.
+ */
+#define CT_TP_ATTR_ICMP_FIRST 14
+
+/**
+ * ICMP: an answered question (profile ovs).
+ */
+#define CT_TP_ATTR_ICMP_REPLY 15
+
+/**
+ * A protocol that is not tracked by itself (profiles kernel and strict, as all below).
+ */
+#define CT_TP_ATTR_GENERIC 16
+
+/**
+ * GRE without a reply.
+ */
+#define CT_TP_ATTR_GRE 17
+
+/**
+ * GRE both ways.
+ */
+#define CT_TP_ATTR_GRE_STREAM 18
+
+/**
+ * SCTP CLOSED.
+ */
+#define CT_TP_ATTR_SCTP_CLOSED 19
+
+/**
+ * SCTP COOKIE_WAIT.
+ */
+#define CT_TP_ATTR_SCTP_COOKIE_WAIT 20
+
+/**
+ * SCTP COOKIE_ECHOED.
+ */
+#define CT_TP_ATTR_SCTP_COOKIE_ECHOED 21
+
+/**
+ * SCTP ESTABLISHED.
+ */
+#define CT_TP_ATTR_SCTP_ESTABLISHED 22
+
+/**
+ * SCTP SHUTDOWN_SENT.
+ */
+#define CT_TP_ATTR_SCTP_SHUTDOWN_SENT 23
+
+/**
+ * SCTP SHUTDOWN_RECD.
+ */
+#define CT_TP_ATTR_SCTP_SHUTDOWN_RECD 24
+
+/**
+ * SCTP SHUTDOWN_ACK_SENT.
+ */
+#define CT_TP_ATTR_SCTP_SHUTDOWN_ACK_SENT 25
+
+/**
+ * SCTP HEARTBEAT_SENT.
+ */
+#define CT_TP_ATTR_SCTP_HEARTBEAT_SENT 26
+
+/**
+ * No limit: `ct_zone_limit.limit`.
+ */
+#define CT_ZONE_LIMIT_NONE 4294967295
+
+/**
+ * `src_port` is meant: in `ct_tuple_filter.flags`.
+ */
+#define CT_MATCH_SRC_PORT 1
+
+/**
+ * `dst_port` is meant.
+ */
+#define CT_MATCH_DST_PORT 2
+
+/**
+ * `protocol` is meant.
+ */
+#define CT_MATCH_PROTOCOL 4
+
+/**
+ * `icmp_type` is meant.
+ */
+#define CT_MATCH_ICMP_TYPE 8
+
+/**
+ * `zone` is meant: in `ct_filter.flags`.
+ */
+#define CT_FILTER_ZONE 1
+
+/**
+ * `created_since_ms` is meant.
+ */
+#define CT_FILTER_SINCE 2
+
+/**
+ * `created_until_ms` is meant.
+ */
+#define CT_FILTER_UNTIL 4
+
+/**
+ * It may be so or not: a member of struct ct_filter.
+ */
+#define CT_ANY 0
+
+/**
+ * It must be so.
+ */
+#define CT_YES 1
+
+/**
+ * It must not be so.
+ */
+#define CT_NO 2
+
+/**
  * A connection tracker.
  */
 struct conntrack;
@@ -484,6 +676,130 @@ struct ct_connection {
    * The original tuple of the connection whose helper announced this one; `ip_version` 0: none.
    */
   struct ct_tuple parent;
+  /**
+   * Number of the timeout policy that it was committed with; 0: the instance's.
+   */
+  uint32_t timeout_policy;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+};
+
+/**
+ * A part of a tuple. All zero: any tuple.
+ */
+struct ct_tuple_filter {
+  /**
+   * CT_MATCH_*.
+   */
+  uint32_t flags;
+  /**
+   * 4 or 6; 0: any, and no address may be named.
+   */
+  uint8_t ip_version;
+  /**
+   * IP protocol.
+   */
+  uint8_t protocol;
+  /**
+   * ICMP type of packets with this tuple.
+   */
+  uint8_t icmp_type;
+  /**
+   * Must be 0.
+   */
+  uint8_t reserved;
+  /**
+   * Source port; ICMP: the identifier.
+   */
+  uint16_t src_port;
+  /**
+   * Destination port; ICMP: the identifier.
+   */
+  uint16_t dst_port;
+  /**
+   * Source address, as in struct ct_tuple.
+   */
+  uint8_t src[16];
+  /**
+   * Which bits of the source address matter; all zero: any address.
+   */
+  uint8_t src_mask[16];
+  /**
+   * Destination address.
+   */
+  uint8_t dst[16];
+  /**
+   * Which bits of the destination address matter.
+   */
+  uint8_t dst_mask[16];
+};
+
+/**
+ * Which connections are meant: those that all members allow. All zero but `size`: every one.
+ */
+struct ct_filter {
+  /**
+   * sizeof(struct ct_filter).
+   */
+  size_t size;
+  /**
+   * CT_FILTER_*.
+   */
+  uint32_t flags;
+  /**
+   * With CT_FILTER_ZONE: the zone.
+   */
+  uint16_t zone;
+  /**
+   * A packet was seen in the reply direction: CT_ANY, CT_YES or CT_NO.
+   */
+  uint8_t seen_reply;
+  /**
+   * It would survive a full table: CT_ANY, CT_YES or CT_NO.
+   */
+  uint8_t assured;
+  /**
+   * Its source or destination is translated: CT_ANY, CT_YES or CT_NO.
+   */
+  uint8_t translated;
+  /**
+   * Must be 0.
+   */
+  uint8_t reserved[7];
+  /**
+   * Mark; bits outside the mask must be 0.
+   */
+  uint32_t mark;
+  /**
+   * Which bits of the mark matter; 0: none.
+   */
+  uint32_t mark_mask;
+  /**
+   * Label, most significant byte first; bits outside the mask must be 0.
+   */
+  uint8_t label[16];
+  /**
+   * Which bits of the label matter.
+   */
+  uint8_t label_mask[16];
+  /**
+   * With CT_FILTER_SINCE: it was created at this time or after.
+   */
+  uint64_t created_since_ms;
+  /**
+   * With CT_FILTER_UNTIL: it was created at this time or before.
+   */
+  uint64_t created_until_ms;
+  /**
+   * Tuple of packets in the original direction.
+   */
+  struct ct_tuple_filter original;
+  /**
+   * Tuple of packets in the reply direction, as they arrive.
+   */
+  struct ct_tuple_filter reply;
 };
 
 /**
@@ -905,6 +1221,60 @@ struct ct_ipf_status {
   struct ct_ipf_counts counts_v6;
 };
 
+/**
+ * How long connections may be idle, by what they wait for (Open vSwitch's CT_Timeout_Policy).
+ */
+struct ct_timeout_policy {
+  /**
+   * sizeof(struct ct_timeout_policy).
+   */
+  size_t size;
+  /**
+   * Its number. 0 is the instance itself: what other policies leave out is as it says.
+   */
+  uint32_t id;
+  /**
+   * Bit 1 << CT_TP_ATTR_* for each member of `seconds` that is meant. What is left out is as
+   * policy 0 says, and there as it is built in.
+   */
+  uint32_t present;
+  /**
+   * Seconds, by CT_TP_ATTR_*. Those beyond the last attribute must be 0.
+   */
+  uint32_t seconds[32];
+  /**
+   * Its name, NUL-terminated UTF-8; empty: none.
+   */
+  uint8_t name[64];
+};
+
+/**
+ * What is known of a zone's connections.
+ */
+struct ct_zone_limit {
+  /**
+   * The zone.
+   */
+  uint16_t zone;
+  /**
+   * 0.
+   */
+  uint16_t reserved;
+  /**
+   * The limit of its own; CT_ZONE_LIMIT_NONE: it has none, and the default one holds.
+   */
+  uint32_t limit;
+  /**
+   * How many connections of the whole limit are kept for it; 0: none.
+   */
+  uint32_t guarantee;
+  /**
+   * Connections that it has. What was flushed does not count, what expired counts until it is
+   * swept.
+   */
+  uint32_t count;
+};
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -1066,6 +1436,25 @@ int conntrack_dump_next(struct conntrack *ct,
                         struct ct_dump *dump,
                         int64_t now_ms,
                         struct ct_connection *connection);
+
+/**
+ * The next connection of a dump that `*filter` means, as conntrack_dump_next(). The filter may be
+ * another one in every call.
+ *
+ * Returns 0; ENODATA at the end; EINVAL; E2BIG.
+ *
+ * Threads: any; a dump is for one thread at a time.
+ *
+ * # Safety
+ * `ct` is an instance; `dump` was begun; `filter` and `connection` point to structs of the sizes that
+ * they say.
+ */
+CT_API
+int conntrack_dump_next_matching(struct conntrack *ct,
+                                 struct ct_dump *dump,
+                                 const struct ct_filter *filter,
+                                 int64_t now_ms,
+                                 struct ct_connection *connection);
 
 /**
  * The connection to which packets with `*tuple` belong, in either direction.
@@ -1267,6 +1656,110 @@ int conntrack_take_fragments(struct conntrack *ct,
 CT_API int conntrack_flush_fragments(struct conntrack *ct);
 
 /**
+ * Sets the timeout policy `policy->id`, or sets it anew: what is not in `present` is then as policy 0
+ * says. It acts on living connections with their next packets. Policy 0 is the instance's own, for
+ * connections without a policy.
+ *
+ * Returns 0; EINVAL for unknown attributes or a name without NUL, and after 65,535 different numbers;
+ * EEXIST when another policy has the name; E2BIG.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `policy` points to a struct of the size that it says.
+ */
+CT_API
+int conntrack_set_timeout_policy(struct conntrack *ct,
+                                 const struct ct_timeout_policy *policy);
+
+/**
+ * Tells a timeout policy as it was set. The caller sets `policy->size`.
+ *
+ * Returns 0, EINVAL, or ENOENT.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `policy` points to a struct of the size that it says.
+ */
+CT_API
+int conntrack_get_timeout_policy(struct conntrack *ct,
+                                 uint32_t id,
+                                 struct ct_timeout_policy *policy);
+
+/**
+ * Deletes a timeout policy. Living connections and zones that have it are as policy 0 says, until one
+ * with the number is set again. Policy 0 becomes as it is built in.
+ *
+ * Returns 0, EINVAL, or ENOENT.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API
+int conntrack_delete_timeout_policy(struct conntrack *ct,
+                                    uint32_t id);
+
+/**
+ * Tells the number of the timeout policy with a name.
+ *
+ * Returns 0, EINVAL, or ENOENT.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `name` is a NUL-terminated text; `id` points to a number.
+ */
+CT_API int conntrack_find_timeout_policy(struct conntrack *ct, const char *name, uint32_t *id);
+
+/**
+ * Fills `ids` with the numbers of up to `n` timeout policies, ascending, and `*total` with how many
+ * there are. `ids` may be NULL when `n` is 0.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `ids` has room for `n` numbers; `total` points to a number.
+ */
+CT_API
+int conntrack_get_timeout_policies(struct conntrack *ct,
+                                   uint32_t *ids,
+                                   size_t n,
+                                   size_t *total);
+
+/**
+ * Sets the timeout policy of connections that are committed in `zone` by actions that name none; with
+ * `id` NULL, takes it away. A zone without one uses that of zone 0, and without that policy 0.
+ *
+ * Returns 0, EINVAL, or ENOENT when there is no such policy.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `id` is NULL or points to a number.
+ */
+CT_API
+int conntrack_set_zone_timeout_policy(struct conntrack *ct,
+                                      uint16_t zone,
+                                      const uint32_t *id);
+
+/**
+ * Tells the timeout policy that was set for a zone.
+ *
+ * Returns 0, EINVAL, or ENOENT when it has none of its own.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `id` points to a number.
+ */
+CT_API int conntrack_get_zone_timeout_policy(struct conntrack *ct, uint16_t zone, uint32_t *id);
+
+/**
  * The version of this library, e.g. "0.1.0". Never NULL; lives as long as the library.
  *
  * Threads: any.
@@ -1294,6 +1787,121 @@ CT_API const char *ct_reason_text(uint8_t reason);
  * Threads: any.
  */
 CT_API const char *ct_reason_name(uint8_t reason);
+
+/**
+ * Sets how many connections a zone may have. Those beyond it stay. A limit of 0 admits nothing in
+ * profile ovs, and is no limit in the others.
+ *
+ * Returns 0, or EINVAL (also for CT_ZONE_LIMIT_NONE; see conntrack_delete_zone_limit()).
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API int conntrack_set_zone_limit(struct conntrack *ct, uint16_t zone, uint32_t limit);
+
+/**
+ * Takes a zone's own limit away; the default one holds then.
+ *
+ * Returns 0, EINVAL, or ENOENT when it has none.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API int conntrack_delete_zone_limit(struct conntrack *ct, uint16_t zone);
+
+/**
+ * Sets the limit of zones that have none of their own; 0 or CT_ZONE_LIMIT_NONE: there is none.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API int conntrack_set_default_zone_limit(struct conntrack *ct, uint32_t limit);
+
+/**
+ * Tells the limit of zones that have none of their own; CT_ZONE_LIMIT_NONE: there is none.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `limit` points to a number.
+ */
+CT_API int conntrack_get_default_zone_limit(struct conntrack *ct, uint32_t *limit);
+
+/**
+ * Keeps room for `guarantee` connections of a zone, which no other zone may take from the limit of
+ * conntrack_set_maxconns(); 0: none. Room that others have already becomes the zone's as they end.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API int conntrack_set_zone_guarantee(struct conntrack *ct, uint16_t zone, uint32_t guarantee);
+
+/**
+ * Tells limit, guarantee and number of connections of a zone, in constant time. Every zone can be
+ * asked for; connections are counted with and without a limit.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any. The number is that of a moment.
+ *
+ * # Safety
+ * `ct` is an instance; `limit` points to a struct.
+ */
+CT_API
+int conntrack_get_zone_limit(struct conntrack *ct,
+                             uint16_t zone,
+                             struct ct_zone_limit *limit);
+
+/**
+ * Fills `array` with up to `n` of the zones that have a limit, a guarantee or connections, ascending,
+ * and `*total` with how many there are. `array` may be NULL when `n` is 0.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any. The numbers are moments apart.
+ *
+ * # Safety
+ * `ct` is an instance; `array` has room for `n` elements; `total` points to a number.
+ */
+CT_API
+int conntrack_get_zone_limits(struct conntrack *ct,
+                              struct ct_zone_limit *array,
+                              size_t n,
+                              size_t *total);
+
+/**
+ * Removes the connections that `*filter` means. One that names protocol, both addresses and ports of
+ * the original tuple, and the zone, is looked up; any other is looked for among all connections.
+ *
+ * `*removed` receives how many there were; `removed` may be NULL.
+ *
+ * Returns 0, EINVAL, or E2BIG.
+ *
+ * Threads: any. A connection that begins meanwhile may stay.
+ *
+ * # Safety
+ * `ct` is an instance; `filter` points to a struct of the size that it says; `removed` is NULL or
+ * points to a number.
+ */
+CT_API
+int conntrack_flush_matching(struct conntrack *ct,
+                             const struct ct_filter *filter,
+                             int64_t now_ms,
+                             uint32_t *removed);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -2,6 +2,7 @@
 
 use super::listing::Connection;
 use crate::clock::Time;
+use crate::packet::proto;
 use crate::tuple::{Tuple, Zone};
 
 /// A part of a tuple. What is `None` may be anything.
@@ -98,7 +99,7 @@ impl Filter {
     }
 
     /// The one tuple that is meant, when the filter names all of it: the connection can be looked up
-    /// then instead of searched for.
+    /// then instead of searched for. (Not for ICMP, where types say more than a tuple's parts.)
     #[must_use]
     pub fn exact(&self) -> Option<Tuple> {
         let part = &self.original;
@@ -107,13 +108,17 @@ impl Filter {
             (Some((src, src_mask)), Some((dst, dst_mask)), Some(family))
                 if src_mask == all && dst_mask == all && part.icmp_type.is_none() =>
             {
+                let protocol = part.proto?;
+                if matches!(protocol, proto::ICMP | proto::ICMPV6) {
+                    return None;
+                }
                 Some(Tuple {
                     src,
                     dst,
                     sport: part.sport?,
                     dport: part.dport?,
                     zone: self.zone?,
-                    proto: part.proto?,
+                    proto: protocol,
                     family,
                     query: crate::tuple::QueryKind::None,
                     question: true,
@@ -129,7 +134,7 @@ mod tests {
     use super::*;
     use crate::engine::descriptor::ConnectionId;
     use crate::engine::listing::ProtocolListing;
-    use crate::packet::{Family, proto};
+    use crate::packet::Family;
     use crate::tuple::QueryKind;
 
     fn connection() -> Connection {
@@ -321,6 +326,14 @@ mod tests {
             ..Filter::default()
         };
         assert_eq!(filter.exact(), Some(connection().original));
+        let ping = Filter {
+            original: TupleFilter {
+                proto: Some(proto::ICMP),
+                ..filter.original
+            },
+            ..filter.clone()
+        };
+        assert_eq!(ping.exact(), None, "its type is not named");
         filter.original.sport = None;
         assert_eq!(filter.exact(), None);
     }

@@ -112,6 +112,23 @@ pub(super) fn store<T>(pointer: *mut T, value: T) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Stores up to `n` elements of a list in an array of the caller, and how many there are.
+pub(super) fn store_list<T>(
+    list: impl ExactSizeIterator<Item = T>,
+    array: *mut T,
+    n: usize,
+    total: *mut usize,
+) -> Result<(), Failure> {
+    if n > 0 && (array.is_null() || !array.is_aligned()) {
+        return Err(invalid("the array is NULL or misaligned"));
+    }
+    store(total, list.len())?;
+    for (i, value) in list.take(n).enumerate() {
+        store(array.wrapping_add(i), value)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,9 +7,9 @@ use super::guard::{Failure, guard, invalid};
 use super::handle::{conntrack, instance, peek};
 use super::types::{
     CT_STATUS_ASSURED, CT_STATUS_DST_NAT, CT_STATUS_SEEN_REPLY, CT_STATUS_SRC_NAT, ct_connection,
-    ct_dump, ct_expectation, ct_tuple,
+    ct_dump, ct_expectation, ct_filter, ct_tuple,
 };
-use super::{convert, tuple};
+use super::{convert, filter, tuple};
 use crate::clock::Time;
 use crate::engine::Cursor;
 use crate::engine::descriptor::ConnectionId;
@@ -27,7 +27,7 @@ fn name(text: &str) -> [u8; 24] {
     bytes
 }
 
-fn to_c(connection: &Connection) -> ct_connection {
+pub(super) fn to_c(connection: &Connection) -> ct_connection {
     let flag = |on: bool, bit: u32| if on { bit } else { 0 };
     let counters = connection.counters.unwrap_or_default();
     let mut window_scale = [UNKNOWN_SCALE; 2];
@@ -66,6 +66,8 @@ fn to_c(connection: &Connection) -> ct_connection {
             .as_ref()
             .map(tuple::to_c)
             .unwrap_or_default(),
+        timeout_policy: connection.timeout_policy.unwrap_or(0),
+        reserved: 0,
     }
 }
 
@@ -127,17 +129,53 @@ pub unsafe extern "C" fn conntrack_dump_next(
 ) -> c_int {
     guard(peek(ct), || {
         let engine = &instance(ct)?.engine;
-        convert::checked_size(connection)?;
-        let mut state = convert::read(dump.cast_const())?;
-        let zone = u16::try_from(state.zone).ok();
-        let position = u32::try_from(state.position).map_err(|_| invalid("not a dump"))?;
-        let mut cursor = Cursor::resume(zone, position);
-        let next = engine.next(&mut cursor, time(now_ms));
-        state.position = u64::from(cursor.position());
-        convert::write(dump, &state)?;
-        let next = next.ok_or(Failure::Errno(libc::ENODATA, "the end of the dump"))?;
-        convert::write(connection, &to_c(&next))
+        step(dump, connection, |cursor| engine.next(cursor, time(now_ms)))
     })
+}
+
+/// The next connection of a dump that `*filter` means, as conntrack_dump_next(). The filter may be
+/// another one in every call.
+///
+/// Returns 0; ENODATA at the end; EINVAL; E2BIG.
+///
+/// Threads: any; a dump is for one thread at a time.
+///
+/// # Safety
+/// `ct` is an instance; `dump` was begun; `filter` and `connection` point to structs of the sizes that
+/// they say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn conntrack_dump_next_matching(
+    ct: *mut conntrack,
+    dump: *mut ct_dump,
+    filter: *const ct_filter,
+    now_ms: i64,
+    connection: *mut ct_connection,
+) -> c_int {
+    guard(peek(ct), || {
+        let engine = &instance(ct)?.engine;
+        let filter = filter::from_c(&convert::read(filter)?)?;
+        step(dump, connection, |cursor| {
+            engine.next_matching(cursor, &filter, time(now_ms))
+        })
+    })
+}
+
+/// Goes one step on with a dump, whose next connection `next` finds.
+fn step(
+    dump: *mut ct_dump,
+    connection: *mut ct_connection,
+    next: impl FnOnce(&mut Cursor) -> Option<Connection>,
+) -> Result<(), Failure> {
+    convert::checked_size(connection)?;
+    let mut state = convert::read(dump.cast_const())?;
+    let zone = u16::try_from(state.zone).ok();
+    let position = u32::try_from(state.position).map_err(|_| invalid("not a dump"))?;
+    let mut cursor = Cursor::resume(zone, position);
+    let next = next(&mut cursor);
+    state.position = u64::from(cursor.position());
+    convert::write(dump, &state)?;
+    let next = next.ok_or(Failure::Errno(libc::ENODATA, "the end of the dump"))?;
+    convert::write(connection, &to_c(&next))
 }
 
 /// The connection to which packets with `*tuple` belong, in either direction.
@@ -208,26 +246,19 @@ pub unsafe extern "C" fn conntrack_get_expectations(
     guard(peek(ct), || {
         let engine = &instance(ct)?.engine;
         let now = time(now_ms);
-        if n > 0 && (array.is_null() || !array.is_aligned()) {
-            return Err(invalid("the array is NULL or misaligned"));
-        }
-        convert::store(total, 0)?;
         let expected = engine.expected(now);
-        for (i, expectation) in expected.iter().take(n).enumerate() {
-            let value = ct_expectation {
-                tuple: tuple::to_c(&expectation.tuple),
-                parent: tuple::to_c(&expectation.parent.original),
-                parent_id: expectation.parent.id.0,
-                remaining_ms: match expectation.expires {
-                    Time::MAX => u64::MAX,
-                    expires => expires.since(now),
-                },
-                mark: expectation.parent.mark,
-                reserved: 0,
-                label: expectation.parent.label.to_be_bytes(),
-            };
-            convert::store(array.wrapping_add(i), value)?;
-        }
-        convert::store(total, expected.len())
+        let rows = expected.iter().map(|expectation| ct_expectation {
+            tuple: tuple::to_c(&expectation.tuple),
+            parent: tuple::to_c(&expectation.parent.original),
+            parent_id: expectation.parent.id.0,
+            remaining_ms: match expectation.expires {
+                Time::MAX => u64::MAX,
+                expires => expires.since(now),
+            },
+            mark: expectation.parent.mark,
+            reserved: 0,
+            label: expectation.parent.label.to_be_bytes(),
+        });
+        convert::store_list(rows, array, n, total)
     })
 }

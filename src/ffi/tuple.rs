@@ -16,7 +16,7 @@ fn address_to_c(address: u128, family: Family) -> [u8; 16] {
     }
 }
 
-fn address_from_c(bytes: [u8; 16], family: Family) -> u128 {
+pub(super) fn address_from_c(bytes: [u8; 16], family: Family) -> u128 {
     match family {
         Family::V4 => {
             let [a, b, c, d, ..] = bytes;

@@ -1,9 +1,22 @@
 //! Every struct and constant of the C interface.
 //!
 //! Enumerations arrive as integers and are checked; constants are literals, because the header
-//! generator copies them as they stand.
+//! generator copies them as they stand. Those of one purpose that came later have a file of their own:
+//! `policy` (timeouts, limits, filters).
 
 use super::convert::Sized_;
+
+macro_rules! sized {
+    ($($name:ident: $first:literal;)*) => {$(
+        // SAFETY: `repr(C)`, begins with its size, holds numbers only.
+        unsafe impl Sized_ for $name {
+            const SHORTEST: usize = $first;
+        }
+        const _: () = assert!(size_of::<$name>() >= $first);
+    )*};
+}
+mod policy;
+pub use policy::*;
 
 /// Open vSwitch's userspace datapath, without its defects and races.
 pub const CT_PROFILE_OVS: u32 = 0;
@@ -307,6 +320,10 @@ pub struct ct_connection {
     pub helper: u32,
     /// The original tuple of the connection whose helper announced this one; `ip_version` 0: none.
     pub parent: ct_tuple,
+    /// Number of the timeout policy that it was committed with; 0: the instance's.
+    pub timeout_policy: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// A connection that a helper expects.
@@ -481,16 +498,6 @@ pub const CT_OPTION_VERIFY_CHECKSUMS: u32 = 3;
 pub const CT_OPTION_ACCOUNTING: u32 = 4;
 /// A full table drops unanswered connections before it refuses new ones.
 pub const CT_OPTION_EARLY_DROP: u32 = 5;
-
-macro_rules! sized {
-    ($($name:ident: $first:literal;)*) => {$(
-        // SAFETY: `repr(C)`, begins with its size, holds numbers only.
-        unsafe impl Sized_ for $name {
-            const SHORTEST: usize = $first;
-        }
-        const _: () = assert!(size_of::<$name>() >= $first);
-    )*};
-}
 
 sized! {
     ct_config: 32;

@@ -61,7 +61,7 @@ layouts! {
     }
     ct_connection {
         size, id, original, reply, mark, status, label, remaining_ms, created_ms, packets, bytes, state,
-        side_state, window_scale, tcp_flags, helper, parent
+        side_state, window_scale, tcp_flags, helper, parent, timeout_policy, reserved
     }
     ct_expectation { tuple, parent, parent_id, remaining_ms, mark, reserved, label }
     ct_ipf {
@@ -71,6 +71,15 @@ layouts! {
     ct_ipf_status {
         size, v4, v6, max_frags, frags, min_v4_frag_size, min_v6_frag_size, lifetime_ms, max_bytes,
         counts_v4, counts_v6
+    }
+    ct_timeout_policy { size, id, present, seconds, name }
+    ct_zone_limit { zone, reserved, limit, guarantee, count }
+    ct_tuple_filter {
+        flags, ip_version, protocol, icmp_type, reserved, src_port, dst_port, src, src_mask, dst, dst_mask
+    }
+    ct_filter {
+        size, flags, zone, seen_reply, assured, translated, reserved, mark, mark_mask, label, label_mask,
+        created_since_ms, created_until_ms, original, reply
     }
     ct_dump { size, position, zone, reserved }
     ct_sweep { size, looked_at, removed, complete, reserved }
@@ -95,6 +104,16 @@ constants! {
     CT_STATUS_SEEN_REPLY CT_STATUS_ASSURED CT_STATUS_SRC_NAT CT_STATUS_DST_NAT
     CT_OPTION_TCP_SEQ_CHK CT_OPTION_TCP_LOOSE CT_OPTION_STRICT_RESET CT_OPTION_VERIFY_CHECKSUMS
     CT_OPTION_ACCOUNTING CT_OPTION_EARLY_DROP
+    CT_TP_ATTR_TCP_SYN_SENT CT_TP_ATTR_TCP_SYN_RECV CT_TP_ATTR_TCP_ESTABLISHED
+    CT_TP_ATTR_TCP_FIN_WAIT CT_TP_ATTR_TCP_CLOSE_WAIT CT_TP_ATTR_TCP_LAST_ACK
+    CT_TP_ATTR_TCP_TIME_WAIT CT_TP_ATTR_TCP_CLOSE CT_TP_ATTR_TCP_SYN_SENT2 CT_TP_ATTR_TCP_RETRANSMIT
+    CT_TP_ATTR_TCP_UNACK CT_TP_ATTR_UDP_FIRST CT_TP_ATTR_UDP_SINGLE CT_TP_ATTR_UDP_MULTIPLE
+    CT_TP_ATTR_ICMP_FIRST CT_TP_ATTR_ICMP_REPLY CT_TP_ATTR_GENERIC CT_TP_ATTR_GRE
+    CT_TP_ATTR_GRE_STREAM CT_TP_ATTR_SCTP_CLOSED CT_TP_ATTR_SCTP_COOKIE_WAIT
+    CT_TP_ATTR_SCTP_COOKIE_ECHOED CT_TP_ATTR_SCTP_ESTABLISHED CT_TP_ATTR_SCTP_SHUTDOWN_SENT
+    CT_TP_ATTR_SCTP_SHUTDOWN_RECD CT_TP_ATTR_SCTP_SHUTDOWN_ACK_SENT CT_TP_ATTR_SCTP_HEARTBEAT_SENT
+    CT_ZONE_LIMIT_NONE CT_MATCH_SRC_PORT CT_MATCH_DST_PORT CT_MATCH_PROTOCOL CT_MATCH_ICMP_TYPE
+    CT_FILTER_ZONE CT_FILTER_SINCE CT_FILTER_UNTIL CT_ANY CT_YES CT_NO
 }
 
 fn claim(c: &mut String, what: String, value: u64) {
@@ -147,9 +166,13 @@ fn the_header_has_the_constants_that_rust_compiled() {
     }
     let (agreed, words) = compiles(&claims);
     assert!(agreed, "{words}");
-    let declared = include_str!("../ffi/types.rs")
-        .matches("pub const CT_")
-        .count();
+    let declared: usize = [
+        include_str!("../ffi/types.rs"),
+        include_str!("../ffi/types/policy.rs"),
+    ]
+    .iter()
+    .map(|source| source.matches("pub const CT_").count())
+    .sum();
     assert_eq!(
         CONSTANTS.len(),
         declared,
