@@ -256,7 +256,7 @@ impl Connections for Engine {
         }
     }
 
-    fn remove(&self, guard: Guard<'_>, dispatch: &mut Dispatch, now: Time) {
+    fn remove(&self, guard: Guard<'_>, dispatch: &mut Dispatch<'_>, now: Time) {
         self.remove(guard, dispatch, now);
     }
 }

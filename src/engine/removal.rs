@@ -12,13 +12,13 @@ use crate::table::{Flags, Guard};
 
 impl Engine {
     /// Removes a connection. What providers are to be told of it is left in `dispatch`.
-    pub(super) fn remove(&self, guard: Guard<'_>, dispatch: &mut Dispatch, now: Time) {
+    pub(super) fn remove(&self, guard: Guard<'_>, dispatch: &mut Dispatch<'_>, now: Time) {
         self.remove_quietly(guard, dispatch, now);
         self.statistics.count(Counter::Removed, 1);
     }
 
     /// Removes a connection that the caller counts.
-    pub(super) fn remove_quietly(&self, guard: Guard<'_>, dispatch: &mut Dispatch, now: Time) {
+    pub(super) fn remove_quietly(&self, guard: Guard<'_>, dispatch: &mut Dispatch<'_>, now: Time) {
         dispatch.on_remove(&guard, now);
         let flags = guard.flags();
         let id = guard.id();

@@ -2,7 +2,7 @@
 //!
 //! Every other module takes its primitives from here, so that one switch (`--cfg loom`) puts the
 //! loom model checker under all of them. `native` and `model` are the two sides of the switch;
-//! `seqlock`, `spin`, `snapshot`, `counter` and `stripe` are what the engine builds from them, and
+//! `seqlock`, `spin`, `snapshot`, `counter`, `stash` and `stripe` are what the engine builds from them, and
 //! `line` is what it needs to know of cache lines; `inside` is what a thread knows of itself.
 //!
 //! What the model cannot see, and therefore must not be relied on without another proof:
@@ -24,6 +24,7 @@ pub mod line;
 pub mod seqlock;
 pub mod snapshot;
 pub mod spin;
+pub mod stash;
 pub mod stripe;
 
 #[cfg(loom)]
