@@ -2,7 +2,7 @@
 //!
 //! Every other module takes its primitives from here, so that one switch (`--cfg loom`) puts the
 //! loom model checker under all of them. `native` and `model` are the two sides of the switch;
-//! `seqlock`, `spin`, `snapshot`, `counter` and `stripe` are what the engine builds from them, and
+//! `seqlock`, `spin`, `snapshot`, `counter`, `queue` and `stripe` are what the engine builds from them, and
 //! `line` is what it needs to know of cache lines.
 //!
 //! What the model cannot see, and therefore must not be relied on without another proof:
@@ -20,6 +20,7 @@ mod native;
 
 pub mod counter;
 pub mod line;
+pub mod queue;
 pub mod seqlock;
 pub mod snapshot;
 pub mod spin;
@@ -28,12 +29,12 @@ pub mod stripe;
 #[cfg(loom)]
 pub use model::{
     Arc, AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard,
-    OnceLock, Ordering, fence, pause, thread,
+    OnceLock, Ordering, Shared, fence, pause, thread,
 };
 #[cfg(not(loom))]
 pub use native::{
     Arc, AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard,
-    OnceLock, Ordering, fence, pause, thread,
+    OnceLock, Ordering, Shared, fence, pause, thread,
 };
 
 /// A place where an ordering is needed, so that a model can show what happens without it.
@@ -43,6 +44,10 @@ pub enum Site {
     RecordUnlock,
     /// A block's due time is lowered.
     DueLower,
+    /// A queue's slot was written.
+    QueuePut,
+    /// A queue's slot was read.
+    QueueTake,
 }
 
 /// The ordering of a store at `site`. A constant in every build but that of the model, whose tests may
