@@ -2,6 +2,7 @@
 
 use super::action::Helper;
 use super::descriptor::ConnectionId;
+use super::events::Ending;
 use super::filter::Filter;
 use super::listing::{Connection, Counters, ProtocolListing};
 use super::{Cursor, Engine, Flush};
@@ -68,7 +69,7 @@ impl Engine {
                 let guard = self
                     .find(&tuple, now)
                     .ok_or_else(|| Error::NotFound("no connection has this tuple".into()))?;
-                self.remove(guard, now);
+                self.remove(guard, now, Ending::Flushed);
             }
         }
         Ok(())
@@ -108,7 +109,7 @@ impl Engine {
         if !filter.matches(&self.listing(&guard, now)) {
             return 0;
         }
-        self.remove(guard, now);
+        self.remove(guard, now, Ending::Flushed);
         1
     }
 
@@ -138,13 +139,20 @@ impl Engine {
         } else {
             drop(guard);
         }
-        if policy != 0 {
-            connection.timeout_policy = self.timeouts.number(policy);
-        }
+        connection.timeout_policy = self.policy_number(policy);
         connection
     }
 
-    fn listing(&self, guard: &Guard<'_>, now: Time) -> Connection {
+    /// The number of the policy with this place, for listings: that of the instance is none.
+    pub(super) fn policy_number(&self, place: u16) -> Option<u32> {
+        if place == 0 {
+            return None;
+        }
+        self.timeouts.number(place)
+    }
+
+    /// A connection without what other rooms know of it.
+    pub(super) fn listing(&self, guard: &Guard<'_>, now: Time) -> Connection {
         let flags = guard.flags();
         let original = guard.original();
         let mut state = track::State {

@@ -23,6 +23,7 @@ use super::action::Action;
 use super::config::{Profile, Switches};
 use super::create::Created;
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, state};
+use super::events::{Before, Ending};
 use super::express;
 use super::follow::{self, Followed};
 use super::fragments::Fragments;
@@ -109,6 +110,10 @@ pub(super) struct Batch<'e> {
     pub(super) expected: Option<Parent>,
     /// The tuples of the connection that the present packet began.
     pub(super) stored: Option<(Tuple, Tuple)>,
+    /// Kinds of events that anybody wants.
+    pub(super) observed: u32,
+    /// The present packet's connection as it was, for those who want to know of changes.
+    pub(super) before: Option<Before>,
 }
 
 /// What became of a packet whose connection was looked for.
@@ -168,6 +173,8 @@ impl<'e> Batch<'e> {
             },
             expected: None,
             stored: None,
+            observed: engine.observers.wanted(),
+            before: None,
         }
     }
 
@@ -347,7 +354,9 @@ impl<'e> Batch<'e> {
             zone: self.action.zone,
             ..Metadata::default()
         };
+        self.note(&guard);
         verdict::set_mark_and_label(&mut guard, self.action);
+        self.tell(&guard);
         verdict::read_mark_and_label(&guard, &mut metadata);
         drop(guard);
         if self.action.nat.is_some() {
@@ -414,7 +423,7 @@ impl<'e> Batch<'e> {
         let judged = match found {
             // 3: `force` drops a connection that this packet would only be the reply of.
             Some((guard, Direction::Reply)) if self.action.force => {
-                self.engine.remove(guard, self.at.now);
+                self.engine.remove(guard, self.at.now, Ending::Replaced);
                 self.unknown(packet, &slot.facts, &slot.tuple(), before)
             }
             Some((guard, direction)) => self.known(packet, &slot.facts, before, guard, direction),
@@ -448,6 +457,7 @@ impl<'e> Batch<'e> {
         mut guard: Guard<'e>,
         direction: Direction,
     ) -> Judged<'e> {
+        self.note(&guard);
         let mut bits = before;
         let reply_bit = if direction == Direction::Reply {
             state::RPL
@@ -509,7 +519,7 @@ impl<'e> Batch<'e> {
                     Direction::Original => guard.original(),
                     Direction::Reply => guard.reply(),
                 };
-                self.engine.remove(guard, self.at.now);
+                self.engine.remove(guard, self.at.now, Ending::Replaced);
                 return self.unknown(packet, facts, &tuple, bits);
             }
         };
@@ -619,6 +629,7 @@ impl<'e> Batch<'e> {
         match judged.connection {
             Some((mut guard, direction)) => {
                 verdict::set_mark_and_label(&mut guard, self.action);
+                self.tell(&guard);
                 verdict::read_mark_and_label(&guard, &mut metadata);
                 metadata.reply = direction == Direction::Reply;
                 metadata.icmp_related = matches!(slot.facts.transport, Transport::Error(_));

@@ -10,6 +10,7 @@
 
 use super::batch::{Batch, Judged};
 use super::descriptor::{ConnectionId, state};
+use super::events::Ending;
 use super::statistics::Counter;
 use super::translate::Occupied;
 use crate::alg::expect::Expectation;
@@ -253,7 +254,7 @@ impl<'e> Batch<'e> {
         if self.switches.early_drop
             && let Some(victim) = self.engine.table.victim()
         {
-            self.engine.remove(victim, self.at.now);
+            self.engine.remove(victim, self.at.now, Ending::EarlyDrop);
             self.tally.add(Counter::EarlyDrop, 1);
             return true;
         }

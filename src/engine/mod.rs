@@ -13,6 +13,7 @@ mod batch;
 pub mod config;
 mod create;
 pub mod descriptor;
+pub mod events;
 mod express;
 pub mod filter;
 mod follow;
@@ -32,10 +33,12 @@ use crate::alg::control::Controls;
 use crate::alg::expect::{Expectations, Limits};
 use crate::clock::Time;
 use crate::error::Error;
+use crate::observe::Observers;
 use crate::policy::limits::Limits as ZoneLimits;
 use crate::policy::timeouts::Policies;
 use crate::policy::zones::Zones;
 use crate::reason::Reason;
+use crate::sync::Arc;
 use crate::sync::seqlock::SeqLock;
 use crate::table::{self, Table};
 use crate::track;
@@ -45,6 +48,7 @@ use action::Action;
 use batch::Batch;
 use config::{Config, Profile, Switches};
 use descriptor::{Descriptor, Holdable, Metadata};
+use events::Event;
 use fragments::Reassembly;
 use related::Parents;
 use statistics::{Counter, Statistics};
@@ -119,6 +123,7 @@ pub struct Engine {
     controls: Controls,
     parents: Parents,
     statistics: Statistics,
+    observers: Arc<Observers<Event>>,
 }
 
 impl Engine {
@@ -162,6 +167,7 @@ impl Engine {
             controls: Controls::default(),
             parents: Parents::new(),
             statistics: Statistics::new(),
+            observers: Arc::new(Observers::new()),
         })
     }
 

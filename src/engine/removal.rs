@@ -4,6 +4,7 @@
 //! nothing is locked, so they may look at the table again.
 
 use super::Engine;
+use super::events::Ending;
 use super::statistics::Counter;
 use super::translate::Occupied;
 use crate::clock::Time;
@@ -11,13 +12,14 @@ use crate::table::{Flags, Guard};
 
 impl Engine {
     /// Removes a connection.
-    pub(super) fn remove(&self, guard: Guard<'_>, now: Time) {
-        self.remove_quietly(guard, now);
+    pub(super) fn remove(&self, guard: Guard<'_>, now: Time, why: Ending) {
+        self.remove_quietly(guard, now, why);
         self.statistics.count(Counter::Removed, 1);
     }
 
     /// Removes a connection that the caller counts.
-    pub(super) fn remove_quietly(&self, guard: Guard<'_>, now: Time) {
+    pub(super) fn remove_quietly(&self, guard: Guard<'_>, now: Time, why: Ending) {
+        self.tell_ending(&guard, now, why);
         let flags = guard.flags();
         let id = guard.id();
         let original = guard.original();

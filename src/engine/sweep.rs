@@ -24,7 +24,8 @@ impl Engine {
 
     pub(super) fn sweep_some(&self, now: Time, records: u32) -> Swept {
         let swept = self.table.sweep(SweepAt { now }, records, &mut |guard| {
-            self.remove_quietly(guard, now);
+            let why = self.ending_of(&guard);
+            self.remove_quietly(guard, now, why);
             Sweep::Removed
         });
         Swept {

@@ -86,7 +86,7 @@ impl<E: Copy + Send> Observers<E> {
     /// Publishes another list of channels.
     fn change(&self, edit: impl FnOnce(&mut Vec<Arc<Channel<E>>>)) {
         let _one_at_a_time = lock(&self.registration);
-        let mut channels = (**self.channels.load()).clone();
+        let mut channels = self.channels.load().to_vec();
         edit(&mut channels);
         let wanted = channels
             .iter()
