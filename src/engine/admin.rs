@@ -9,6 +9,7 @@ use super::{Cursor, Engine, Flush};
 use crate::alg::expect::Expectation;
 use crate::clock::Time;
 use crate::error::Error;
+use crate::offload::dispatch::Dispatch;
 use crate::table::{At, Flags, Guard, Probe};
 use crate::track;
 use crate::tuple::{Tuple, Zone};
@@ -63,13 +64,19 @@ impl Engine {
     /// [`Error::NotFound`] when no connection has the tuple.
     pub fn flush(&self, what: Flush, now: Time) -> Result<(), Error> {
         match what {
-            Flush::All => self.table.zones().flush_all(),
-            Flush::Zone(zone) => self.table.zones().flush(zone),
+            Flush::All => {
+                self.table.zones().flush_all();
+                self.offload.flush(None, self, now);
+            }
+            Flush::Zone(zone) => {
+                self.table.zones().flush(zone);
+                self.offload.flush(Some(zone), self, now);
+            }
             Flush::Tuple(tuple) => {
                 let guard = self
                     .find(&tuple, now)
                     .ok_or_else(|| Error::NotFound("no connection has this tuple".into()))?;
-                self.remove(guard, now, Ending::Flushed);
+                self.remove_now(guard, now);
             }
         }
         Ok(())
@@ -109,8 +116,15 @@ impl Engine {
         if !filter.matches(&self.listing(&guard, now)) {
             return 0;
         }
-        self.remove(guard, now, Ending::Flushed);
+        self.remove_now(guard, now);
         1
+    }
+
+    /// Removes a connection and tells the providers that have it.
+    fn remove_now(&self, guard: Guard<'_>, now: Time) {
+        let mut dispatch = Dispatch::new(&self.offload);
+        self.remove(guard, Ending::Flushed, &mut dispatch, now);
+        dispatch.deliver(self);
     }
 
     fn find(&self, tuple: &Tuple, now: Time) -> Option<Guard<'_>> {
@@ -122,7 +136,7 @@ impl Engine {
             .map(|(guard, _)| guard)
     }
 
-    fn at(&self, zone: Zone, now: Time) -> At {
+    pub(super) fn at(&self, zone: Zone, now: Time) -> At {
         At {
             now,
             epoch: self.table.zones().epoch(zone),
@@ -155,14 +169,8 @@ impl Engine {
     pub(super) fn listing(&self, guard: &Guard<'_>, now: Time) -> Connection {
         let flags = guard.flags();
         let original = guard.original();
-        let mut state = track::State {
-            words: guard.protocol(),
-            extension: [0; 8],
-        };
+        let state = self.tracked_state(guard);
         let machine = self.machine();
-        if track::uses_extension(machine, original.proto) {
-            state.extension = guard.extension();
-        }
         Connection {
             id: guard.id(),
             original,
@@ -173,7 +181,7 @@ impl Engine {
             } else {
                 0
             },
-            remaining: guard.expires().since(now),
+            remaining: self.remaining(guard, now),
             created: guard.created(),
             seen_reply: flags.contains(Flags::SEEN_REPLY),
             assured: flags.contains(Flags::ASSURED),

@@ -25,25 +25,33 @@ use super::create::Created;
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, state};
 use super::events::{Before, Ending};
 use super::express;
+use super::flow::FlowTableRef;
 use super::follow::{self, Followed};
 use super::fragments::Fragments;
 use super::statistics::{Counter, Tally};
 use super::translate::{self, Occupied};
-use super::verdict;
+use super::verdict::{self, Change};
 use crate::alg::expect::Parent;
 use crate::clock::Time;
 use crate::nat::Binding;
+use crate::offload::dispatch::Dispatch;
+use crate::offload::provider::Changed;
 use crate::packet::{self, Facts, Hints, Transport, fragment, proto};
 use crate::reason::Reason;
 use crate::table::{At, Flags, Guard, Place, Probe};
 use crate::track::timeout::Class;
-use crate::track::{self, Outcome};
+use crate::track::{self, Outcome, handover};
 use crate::tuple::{Direction, Key, Side, Tuple};
 
 /// Packets whose cache misses overlap. More would not fit the processor's line fill buffers.
 pub(super) const STAGE: usize = 32;
 /// A batch with no more packets than these is a small one.
 const FEW: usize = 4;
+
+/// Connections that are not held to their window: packets of them may have gone by unseen.
+const LIBERAL: Flags = Flags::LIBERAL.and(Flags::HELD).and(Flags::RELEARN);
+/// Connections whose packets are shown to offload providers.
+const ELSEWHERE: Flags = Flags::OFFLOADED.and(Flags::RELEARN);
 
 /// A packet between the stages.
 ///
@@ -60,7 +68,7 @@ pub(super) struct Slot<'e> {
 
 impl Slot<'_> {
     /// All zeros, which are quickly written.
-    const EMPTY: Self = Slot {
+    pub(super) const EMPTY: Self = Slot {
         prepared: Prepared::Malformed(Reason::None),
         side: Side::Low,
         probe: Probe::NONE,
@@ -114,6 +122,10 @@ pub(super) struct Batch<'e> {
     pub(super) observed: u32,
     /// The present packet's connection as it was, for those who want to know of changes.
     pub(super) before: Option<Before>,
+    /// What offload providers are to be told.
+    pub(super) dispatch: Dispatch,
+    /// The flow table of the zone.
+    pub(super) flow_table: Option<FlowTableRef>,
 }
 
 /// What became of a packet whose connection was looked for.
@@ -138,6 +150,7 @@ impl<'e> Batch<'e> {
         let switches = engine.settings.read();
         let profile = engine.profile;
         let kernel = profile != Profile::Ovs;
+        let flow_table = engine.flows.of(action.zone);
         Batch {
             engine,
             action,
@@ -165,7 +178,7 @@ impl<'e> Batch<'e> {
             switches,
             kernel,
             tally: Tally::default(),
-            plain: express::is_plain(action, &switches) && !kernel,
+            plain: express::is_plain(action, &switches) && !kernel && flow_table.is_none(),
             particular: express::particular(action),
             state: track::State {
                 words: [0; 3],
@@ -175,6 +188,8 @@ impl<'e> Batch<'e> {
             stored: None,
             observed: engine.observers.wanted(),
             before: None,
+            dispatch: Dispatch::new(&engine.offload),
+            flow_table,
         }
     }
 
@@ -190,6 +205,34 @@ impl<'e> Batch<'e> {
             }
         }
         self.engine.statistics.add(&self.tally);
+        self.dispatch.deliver(self.engine);
+    }
+
+    /// Stages 0 to 2 for packets that are all to be looked up.
+    pub(super) fn look_up<P: Descriptor>(&mut self, packets: &[P], slots: &mut [Slot<'e>]) {
+        for packet in packets {
+            packet.prefetch();
+        }
+        for (packet, slot) in packets.iter().zip(slots.iter_mut()) {
+            self.look(packet, slot);
+        }
+        for (_, slot) in packets.iter().zip(slots.iter_mut()) {
+            if slot.prepared == Prepared::Look {
+                slot.probe = self.engine.table.probe(slot.place, slot.hash);
+            }
+        }
+    }
+
+    /// The connection of a packet that was looked up.
+    pub(super) fn find_slot(&self, slot: &Slot<'e>) -> Option<(Guard<'e>, Direction)> {
+        if slot.prepared != Prepared::Look {
+            return None;
+        }
+        let table = &self.engine.table;
+        let (key, side) = (&slot.key, slot.side);
+        table
+            .find_probed(slot.probe, key, side, &self.at)
+            .or_else(|| table.find(Probe::NONE, slot.hash, key, side, &self.at))
     }
 
     #[inline(never)]
@@ -214,6 +257,9 @@ impl<'e> Batch<'e> {
             match slot.prepared {
                 Prepared::Look => self.process(packet, slot),
                 _ => self.decide(packet, slot, fragments),
+            }
+            if self.dispatch.is_full() {
+                self.dispatch.deliver(self.engine);
             }
         }
     }
@@ -355,7 +401,7 @@ impl<'e> Batch<'e> {
             ..Metadata::default()
         };
         self.note(&guard);
-        verdict::set_mark_and_label(&mut guard, self.action);
+        self.set_mark_and_label(&mut guard);
         self.tell(&guard);
         verdict::read_mark_and_label(&guard, &mut metadata);
         drop(guard);
@@ -374,6 +420,15 @@ impl<'e> Batch<'e> {
         packet.set_metadata(&metadata);
         packet.set_modified(modified);
         true
+    }
+
+    /// Sets mark and label as the action says.
+    #[inline(always)]
+    fn set_mark_and_label(&mut self, guard: &mut Guard<'e>) {
+        if verdict::set_mark_and_label(guard, self.action) == Change::Made {
+            self.dispatch
+                .on_changed(guard, Changed::Metadata, self.at.now);
+        }
     }
 
     /// Translates a packet. One that cannot be translated becomes invalid.
@@ -423,7 +478,9 @@ impl<'e> Batch<'e> {
         let judged = match found {
             // 3: `force` drops a connection that this packet would only be the reply of.
             Some((guard, Direction::Reply)) if self.action.force => {
-                self.engine.remove(guard, self.at.now, Ending::Replaced);
+                let engine = self.engine;
+                let why = Ending::Replaced;
+                engine.remove(guard, why, &mut self.dispatch, self.at.now);
                 self.unknown(packet, &slot.facts, &slot.tuple(), before)
             }
             Some((guard, direction)) => self.known(packet, &slot.facts, before, guard, direction),
@@ -490,7 +547,10 @@ impl<'e> Batch<'e> {
             self.state.extension = guard.extension();
         }
         let mut options = self.track;
-        options.liberal |= flags.contains(Flags::LIBERAL);
+        options.liberal |= flags.has_any(LIBERAL);
+        if flags.contains(Flags::RELEARN) {
+            handover::relearn(&mut self.state, facts, direction, self.track.machine);
+        }
         let step = track::advance(&mut self.state, facts, packet.bytes(), direction, &options);
         self.tally.track(&step);
         let reason = match step.outcome {
@@ -519,7 +579,9 @@ impl<'e> Batch<'e> {
                     Direction::Original => guard.original(),
                     Direction::Reply => guard.reply(),
                 };
-                self.engine.remove(guard, self.at.now, Ending::Replaced);
+                let engine = self.engine;
+                let why = Ending::Replaced;
+                engine.remove(guard, why, &mut self.dispatch, self.at.now);
                 return self.unknown(packet, facts, &tuple, bits);
             }
         };
@@ -547,6 +609,12 @@ impl<'e> Batch<'e> {
         }
         if self.switches.accounting {
             guard.count(direction, facts.ip_len());
+        }
+        if self.flow_table.is_some() && reason == Reason::None {
+            self.show_flow_table(&mut guard, facts, packet.bytes(), bits, &step);
+        }
+        if flags.has_any(ELSEWHERE) && reason == Reason::None {
+            self.show_providers(&mut guard, packet.in_port(), bits, direction, &step);
         }
         self.tally.add(Counter::Found, 1);
         Judged {
@@ -628,7 +696,7 @@ impl<'e> Batch<'e> {
         let mut modified = Modified::default();
         match judged.connection {
             Some((mut guard, direction)) => {
-                verdict::set_mark_and_label(&mut guard, self.action);
+                self.set_mark_and_label(&mut guard);
                 self.tell(&guard);
                 verdict::read_mark_and_label(&guard, &mut metadata);
                 metadata.reply = direction == Direction::Reply;
@@ -678,7 +746,7 @@ impl<'e> Batch<'e> {
 
     /// Tells the original tuple of a connection; for one that came from an expectation, that of its
     /// parent.
-    fn write_original<P: Descriptor>(&self, packet: &mut P, guard: Guard<'e>) {
+    pub(super) fn write_original<P: Descriptor>(&self, packet: &mut P, guard: Guard<'e>) {
         let mut original = guard.original();
         if guard.flags().contains(Flags::RELATED) {
             let (parent, child) = (guard.parent(), guard.id());

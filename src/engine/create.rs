@@ -107,8 +107,9 @@ impl<'e> Batch<'e> {
             (Some(nat), None) => Some(nat),
         };
         match self.admit_and_store(new, nat) {
-            Ok(guard) => {
+            Ok(mut guard) => {
                 self.tally.add(Counter::Committed, 1);
+                self.show_new(&mut guard, in_port);
                 if self.switches.accounting {
                     guard.count(Direction::Original, facts.ip_len());
                 }
@@ -245,7 +246,12 @@ impl<'e> Batch<'e> {
     #[cold]
     fn make_room(&mut self) -> bool {
         if self.engine.table.zones().flush_pending() {
-            let removed = self.engine.sweep_some(self.at.now, RECLAIM).removed;
+            // What is held by a provider is left to the sweep: nobody is asked on the way of a packet.
+            let mut left = Vec::new();
+            let engine = self.engine;
+            let removed = engine
+                .sweep_some(self.at.now, RECLAIM, &mut self.dispatch, &mut left)
+                .removed;
             self.tally.add(Counter::Removed, u64::from(removed));
             if removed > 0 {
                 return true;
@@ -254,7 +260,9 @@ impl<'e> Batch<'e> {
         if self.switches.early_drop
             && let Some(victim) = self.engine.table.victim()
         {
-            self.engine.remove(victim, self.at.now, Ending::EarlyDrop);
+            let engine = self.engine;
+            let why = Ending::EarlyDrop;
+            engine.remove(victim, why, &mut self.dispatch, self.at.now);
             self.tally.add(Counter::EarlyDrop, 1);
             return true;
         }

@@ -5,8 +5,9 @@
 //! first that it is new, last that it ended. Between connections there is no order.
 //!
 //! A packet that only moves a window or prolongs a connection is no event. A change is told after the
-//! packet that made it advanced the state and set mark and label. The end of a connection that expired
-//! or was flushed is told when the sweep gives its record back, with the counters of its life.
+//! packet that made it advanced the state and set mark and label, or after the report of an offload
+//! provider that did. The end of a connection that expired or was flushed is told when the sweep gives
+//! its record back, with the counters of its life.
 //!
 //! Batches look once whether anybody listens, and are as they were when nobody does. The straight way
 //! (`express`) leads through packets that change nothing, so it knows nothing of this.
@@ -132,15 +133,6 @@ impl Engine {
         }
     }
 
-    /// Why the sweep found a connection.
-    pub(super) fn ending_of(&self, guard: &Guard<'_>) -> Ending {
-        if guard.epoch() == self.table.zones().epoch(guard.zone()) {
-            Ending::Expired
-        } else {
-            Ending::Flushed
-        }
-    }
-
     #[cold]
     fn tell(&self, guard: &Guard<'_>, now: Time, what: What) {
         let mut connection = self.listing(guard, now);
@@ -158,7 +150,7 @@ impl Engine {
     }
 }
 
-/// A connection before a packet was dealt with, as far as changes are told.
+/// A connection before something was done with it, as far as changes are told.
 pub(super) struct Before {
     state: [&'static str; 3],
     flags: Flags,
@@ -167,20 +159,6 @@ pub(super) struct Before {
 }
 
 impl Before {
-    fn of(guard: &Guard<'_>, machine: track::Machine) -> Before {
-        let flags = guard.flags();
-        Before {
-            state: names_of_state(guard, machine),
-            flags,
-            mark: guard.mark(),
-            label: if flags.contains(Flags::LABEL) {
-                guard.label()
-            } else {
-                0
-            },
-        }
-    }
-
     fn changes_to(&self, after: &Before) -> Changes {
         let became = |flag| self.flags.contains(flag) != after.flags.contains(flag);
         Changes {
@@ -192,19 +170,50 @@ impl Before {
     }
 }
 
-fn names_of_state(guard: &Guard<'_>, machine: track::Machine) -> [&'static str; 3] {
-    let (protocol, ..) = guard.ports();
-    let mut state = track::State {
-        words: guard.protocol(),
-        extension: [0; 8],
-    };
-    if track::uses_extension(machine, protocol) {
-        state.extension = guard.extension();
+impl Engine {
+    /// A connection as it is now, for [`Engine::tell_changes`].
+    #[cold]
+    pub(super) fn before(&self, guard: &Guard<'_>) -> Before {
+        let (protocol, ..) = guard.ports();
+        let flags = guard.flags();
+        Before {
+            state: match track::listing(&self.tracked_state(guard), protocol, self.machine()) {
+                track::Listing::None => [""; 3],
+                track::Listing::Tcp(names) => [names.sides[0], names.sides[1], names.combined],
+                track::Listing::Sctp(name, _) => [name, "", ""],
+            },
+            flags,
+            mark: guard.mark(),
+            label: if flags.contains(Flags::LABEL) {
+                guard.label()
+            } else {
+                0
+            },
+        }
     }
-    match track::listing(&state, protocol, machine) {
-        track::Listing::None => [""; 3],
-        track::Listing::Tcp(names) => [names.sides[0], names.sides[1], names.combined],
-        track::Listing::Sctp(name, _) => [name, "", ""],
+
+    /// Tells how a connection is another one than before, if it is.
+    #[cold]
+    pub(super) fn tell_changes(&self, guard: &Guard<'_>, now: Time, before: &Before) {
+        let changes = before.changes_to(&self.before(guard));
+        if changes.any() {
+            self.tell(guard, now, What::Update(changes));
+        }
+    }
+
+    /// Does something with a connection, and tells what it changed.
+    pub(super) fn telling(
+        &self,
+        guard: &mut Guard<'_>,
+        now: Time,
+        change: impl FnOnce(&mut Guard<'_>),
+    ) {
+        if self.observers.wanted() & Kind::Update.bit() == 0 {
+            return change(guard);
+        }
+        let before = self.before(guard);
+        change(guard);
+        self.tell_changes(guard, now, &before);
     }
 }
 
@@ -213,7 +222,7 @@ impl Batch<'_> {
     #[inline]
     pub(super) fn note(&mut self, guard: &Guard<'_>) {
         if self.observed & Kind::Update.bit() != 0 {
-            self.before = Some(Before::of(guard, self.track.machine));
+            self.before = Some(self.engine.before(guard));
         }
     }
 
@@ -228,16 +237,12 @@ impl Batch<'_> {
     #[cold]
     fn tell_observers(&mut self, guard: &Guard<'_>) {
         let before = self.before.take();
-        let what = if self.stored.is_some() {
-            What::New
+        if self.stored.is_some() {
+            if self.observed & Kind::New.bit() != 0 {
+                self.engine.tell(guard, self.at.now, What::New);
+            }
         } else if let Some(before) = before {
-            What::Update(before.changes_to(&Before::of(guard, self.track.machine)))
-        } else {
-            return;
-        };
-        let idle = matches!(what, What::Update(changes) if !changes.any());
-        if !idle && self.observed & what.kind().bit() != 0 {
-            self.engine.tell(guard, self.at.now, what);
+            self.engine.tell_changes(guard, self.at.now, &before);
         }
     }
 }

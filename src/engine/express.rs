@@ -25,7 +25,10 @@ pub(super) const fn is_plain(action: &Action, switches: &Switches) -> bool {
 
 /// What marks the connections whose packets ask for more than a step of the state.
 pub(super) const fn particular(action: &Action) -> Flags {
-    let always = Flags::RELATED.and(Flags::HELPER).and(Flags::OFFLOADED);
+    let always = Flags::RELATED
+        .and(Flags::HELPER)
+        .and(Flags::OFFLOADED)
+        .and(Flags::RELEARN);
     match action.nat {
         None => always,
         Some(_) => always.and(Flags::SOURCE_NAT).and(Flags::DESTINATION_NAT),

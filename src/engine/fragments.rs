@@ -1,7 +1,7 @@
 //! Fragments on the way of a batch: held, tracked as one packet, given their verdict together.
 //!
 //! The rooms below know how a datagram becomes whole. Here is what a batch does with it: the whole
-//! datagram goes the way of any packet, under a descriptor of its own ([`Whole`]), and its verdict,
+//! datagram goes the way of any packet, under a descriptor of its own (`Whole`), and its verdict,
 //! and whatever was rewritten, goes to every fragment. The fragment that came last stays in its batch;
 //! the others, which were held, are handed to the caller in a queue of their own.
 

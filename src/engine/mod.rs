@@ -16,11 +16,14 @@ pub mod descriptor;
 pub mod events;
 mod express;
 pub mod filter;
+pub mod flow;
 mod follow;
 pub mod fragments;
 pub mod listing;
+pub mod offload;
 mod related;
 mod removal;
+mod resume;
 mod settings;
 pub mod statistics;
 mod sweep;
@@ -34,6 +37,9 @@ use crate::alg::expect::{Expectations, Limits};
 use crate::clock::Time;
 use crate::error::Error;
 use crate::observe::Observers;
+use crate::offload::flow_table::FlowTables;
+use crate::offload::miss::Misses;
+use crate::offload::registry::Registry;
 use crate::policy::limits::Limits as ZoneLimits;
 use crate::policy::timeouts::Policies;
 use crate::policy::zones::Zones;
@@ -122,6 +128,9 @@ pub struct Engine {
     expectations: Expectations,
     controls: Controls,
     parents: Parents,
+    offload: Registry,
+    flows: FlowTables,
+    misses: Misses,
     statistics: Statistics,
     observers: Arc<Observers<Event>>,
 }
@@ -166,6 +175,9 @@ impl Engine {
             }),
             controls: Controls::default(),
             parents: Parents::new(),
+            offload: Registry::new(),
+            flows: FlowTables::default(),
+            misses: Misses::default(),
             statistics: Statistics::new(),
             observers: Arc::new(Observers::new()),
         })

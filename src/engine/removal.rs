@@ -8,17 +8,25 @@ use super::events::Ending;
 use super::statistics::Counter;
 use super::translate::Occupied;
 use crate::clock::Time;
+use crate::offload::dispatch::Dispatch;
 use crate::table::{Flags, Guard};
 
 impl Engine {
-    /// Removes a connection.
-    pub(super) fn remove(&self, guard: Guard<'_>, now: Time, why: Ending) {
-        self.remove_quietly(guard, now, why);
+    /// Removes a connection. What providers are to be told of it is left in `dispatch`.
+    pub(super) fn remove(&self, guard: Guard<'_>, why: Ending, dispatch: &mut Dispatch, now: Time) {
+        self.remove_quietly(guard, why, dispatch, now);
         self.statistics.count(Counter::Removed, 1);
     }
 
     /// Removes a connection that the caller counts.
-    pub(super) fn remove_quietly(&self, guard: Guard<'_>, now: Time, why: Ending) {
+    pub(super) fn remove_quietly(
+        &self,
+        guard: Guard<'_>,
+        why: Ending,
+        dispatch: &mut Dispatch,
+        now: Time,
+    ) {
+        dispatch.on_remove(&guard, now);
         self.tell_ending(&guard, now, why);
         let flags = guard.flags();
         let id = guard.id();

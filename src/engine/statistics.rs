@@ -47,6 +47,8 @@ counters! {
     ExpectationsFull, "Expectations refused because there were too many.", "expect_full";
     NatExhausted, "Connections not stored because their NAT range was used up.", "nat_exhausted";
     NatUnsettled, "Searches of a NAT range that ended before they had seen all of it.", "nat_unsettled";
+    Offloaded, "Packets that offload providers report to have carried.", "offloaded";
+    Resumed, "Packets from hardware that went on where it left them.", "resumed";
     TcpBypassed, "TCP packets outside the window that were let through.", "tcp_seq_chk_bypass";
 }
 

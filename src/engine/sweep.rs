@@ -4,10 +4,13 @@
 //! record back. So a late sweep costs memory and never changes a verdict, and the caller may spread
 //! it as thin as it likes: from the loop of the datapath with a small budget, or from a thread.
 
+use super::events::Ending;
 use super::statistics::Counter;
 use super::{Budget, Engine, Swept};
 use crate::clock::Time;
-use crate::table::{Sweep, SweepAt};
+use crate::offload::aging::{self, Expired};
+use crate::offload::dispatch::Dispatch;
+use crate::table::{Flags, Sweep, SweepAt};
 
 impl Engine {
     /// Removes connections that expired or were flushed, looking at `budget.records` records at
@@ -16,18 +19,54 @@ impl Engine {
     pub fn sweep(&self, now: Time, budget: Budget) -> Swept {
         self.table.provision();
         self.expectations.sweep(now);
-        let swept = self.sweep_some(now, budget.records);
+        let mut dispatch = Dispatch::new(&self.offload);
+        let mut expired = Vec::new();
+        let mut swept = self.sweep_some(now, budget.records, &mut dispatch, &mut expired);
+        dispatch.deliver(self);
         self.statistics
             .count(Counter::Removed, u64::from(swept.removed));
+        if !expired.is_empty() {
+            // These are counted as they are removed.
+            swept.removed += aging::decide(&self.offload, &mut expired, self, &mut dispatch, now);
+        }
+        if dispatch.is_active() {
+            self.offload.admit(self, now, budget.records);
+        }
         swept
     }
 
-    pub(super) fn sweep_some(&self, now: Time, records: u32) -> Swept {
-        let swept = self.table.sweep(SweepAt { now }, records, &mut |guard| {
-            let why = self.ending_of(&guard);
-            self.remove_quietly(guard, now, why);
-            Sweep::Removed
-        });
+    /// Removes what is over. What is held by somebody stays, and is added to `expired`.
+    pub(super) fn sweep_some(
+        &self,
+        now: Time,
+        records: u32,
+        dispatch: &mut Dispatch,
+        expired: &mut Vec<Expired>,
+    ) -> Swept {
+        let swept = self
+            .table
+            .sweep(SweepAt { now }, records, &mut |mut guard| {
+                let current = guard.epoch() == self.table.zones().epoch(guard.zone());
+                if current && guard.flags().contains(Flags::HELD) {
+                    expired.push(if guard.flags().contains(Flags::FLOW) {
+                        self.aged_flow(&mut guard)
+                    } else {
+                        Expired {
+                            id: guard.id(),
+                            last_used: None,
+                        }
+                    });
+                    let expiry = guard.expires();
+                    return Sweep::Keep(guard, expiry);
+                }
+                let why = if current {
+                    Ending::Expired
+                } else {
+                    Ending::Flushed
+                };
+                self.remove_quietly(guard, why, dispatch, now);
+                Sweep::Removed
+            });
         Swept {
             looked_at: swept.looked_at,
             removed: swept.removed,

@@ -13,19 +13,33 @@ const TFTP: u16 = 69;
 /// Sets mark and label as the action says. A connection that came from an expectation keeps those of
 /// its parent (Open vSwitch's `set_mark` and `set_label`).
 #[inline(always)]
-pub(super) fn set_mark_and_label(guard: &mut Guard<'_>, action: &Action) {
+pub(super) fn set_mark_and_label(guard: &mut Guard<'_>, action: &Action) -> Change {
     if action.mark.is_some() || action.label.is_some() {
-        set_given(guard, action);
+        set_given(guard, action)
+    } else {
+        Change::None
     }
 }
 
-fn set_given(guard: &mut Guard<'_>, action: &Action) {
+/// Whether a connection's mark or label is another one now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Change {
+    None,
+    Made,
+}
+
+fn set_given(guard: &mut Guard<'_>, action: &Action) -> Change {
+    let mut change = Change::None;
     if guard.flags().contains(Flags::RELATED) {
-        return;
+        return change;
     }
     if let Some(mark) = action.mark {
         let value = mark.value | (guard.mark() & !mark.mask);
-        guard.set_mark(value);
+        if value != guard.mark() {
+            guard.set_mark(value);
+            change = Change::Made;
+        }
     }
     if let Some(label) = action.label {
         let mut flags = guard.flags();
@@ -39,8 +53,10 @@ fn set_given(guard: &mut Guard<'_>, action: &Action) {
             guard.set_label(value);
             flags.set(Flags::LABEL, value != 0);
             guard.set_flags(flags);
+            change = Change::Made;
         }
     }
+    change
 }
 
 /// Copies mark and label to the packet. The cold line is only touched when there is a label.

@@ -16,7 +16,7 @@
 //! [`Offer::Whole`], [`Assembly::packet`] is tracked like any packet, and [`Assembly::give_back`]
 //! hands the fragments back, into which [`Assembly::rewrite_pieces`] brings what was rewritten. Packets that are no fragments never come here.
 //!
-//! Threads: any. Datagrams are spread over [`SHARDS`] maps, each behind a lock that only fragments take.
+//! Threads: any. Datagrams are spread over `SHARDS` maps, each behind a lock that only fragments take.
 //!
 //! This room knows bytes and fragments; it knows nothing of connections.
 

@@ -14,7 +14,7 @@
 
 use crate::clock::Time;
 use crate::error::Error;
-use crate::tuple::{ConnectionId, Tuple};
+use crate::tuple::{ConnectionId, Tuple, Zone};
 
 /// When a connection is offered to a provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +42,10 @@ pub enum Delivery {
     Queued = 1,
 }
 
+/// Operations that may wait for a queued provider, unless it says otherwise (NVIDIA's
+/// `offload_queue_size`).
+pub const DEFAULT_QUEUE: u32 = 50_000;
+
 /// What a provider wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Preferences {
@@ -56,26 +60,14 @@ pub struct Preferences {
     pub wants_control: bool,
     /// Connections that the device has room for; zero: no limit that the engine keeps.
     pub capacity: u32,
+    /// The only zone whose connections it wants; `None`: all.
+    pub zone: Option<Zone>,
+    /// Waiting operations of a queued provider beyond which no further connection is offered; zero:
+    /// [`DEFAULT_QUEUE`].
+    pub queue: u32,
 }
 
-/// TCP numbers of one side: the fields of DPDK's `rte_flow_tcp_dir_param`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TcpSide {
-    /// Window scale; `None` when the side sent no such option.
-    pub scale: Option<u8>,
-    /// This side sent a FIN.
-    pub close_initiated: bool,
-    /// The other side acknowledged that FIN.
-    pub last_ack_seen: bool,
-    /// Highest sequence number sent, plus one.
-    pub sent_end: u32,
-    /// Highest sequence number the other side allows, plus one.
-    pub reply_end: u32,
-    /// Largest window this side announced, scaled.
-    pub max_win: u32,
-    /// Highest acknowledgement this side sent.
-    pub max_ack: u32,
-}
+pub use crate::track::handover::TcpSide;
 
 /// What is told of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +103,19 @@ pub enum Refusal {
     Full,
     /// It cannot carry this connection, ever (any other error).
     Never,
+    /// `can_offload` said no.
+    Declined,
+}
+
+/// How an add was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is done.
+    Now,
+    /// The device is still working on it (EINPROGRESS): the provider will tell by
+    /// [`Registry::complete`](super::registry::Registry::complete) what came of it. Nothing else of the
+    /// connection reaches the provider until then.
+    Later,
 }
 
 /// What changed on a connection that a provider holds.
@@ -123,6 +128,15 @@ pub enum Changed {
     Policy = 2,
     /// Address translation.
     Nat = 3,
+}
+
+impl Changed {
+    /// Every change, in the order in which they are told.
+    pub const ALL: [Changed; 3] = [Changed::Metadata, Changed::Policy, Changed::Nat];
+
+    pub(super) const fn bit(self) -> u8 {
+        1 << self as u8
+    }
 }
 
 /// Packets and bytes that a provider carried since its last report, one direction.
@@ -187,8 +201,10 @@ pub enum OperationResult {
     Done,
     /// Refused: an add; a policy's no (`Never`); established: ask again (`Full`).
     Refused(Refusal),
-    /// The answer of an update.
+    /// The answer of an update; of a delete, the last report.
     Reported(Report),
+    /// An add that the device is still working on, see [`Taken::Later`].
+    InProgress,
 }
 
 /// An offload provider.
@@ -216,7 +232,7 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// A [`Refusal`]; the connection then stays in software.
-    fn conn_add(&self, context: &Context) -> Result<(), Refusal>;
+    fn conn_add(&self, context: &Context) -> Result<Taken, Refusal>;
 
     /// A packet of the reply direction was seen. `false`: not yet ready, asked again at the next one.
     fn conn_established(&self, _context: &Context) -> bool {

@@ -21,8 +21,9 @@
 //! 2. A connection that ends while its add is Pending becomes Closing with [`Due::Later`]: the
 //!    completion of the add then finds Closing and orders the delete, or, when the add failed or was
 //!    cancelled, nothing.
-//! 3. `conn_established` goes out while the byte is Added, and the byte becomes Established only when
-//!    the provider said yes. While one such question is under way ([`Byte::ask`]) no second is asked.
+//! 3. `conn_established` goes out once the add was accepted, and the byte becomes Established only when
+//!    the provider said yes. While one such question is under way (Asked) no second is asked. A reply
+//!    that comes while the add is Pending is remembered, and asked about when the add was accepted.
 
 /// Providers that may be registered with an instance at a time.
 pub const SLOTS: usize = 8;
@@ -94,13 +95,21 @@ pub enum Why {
     Idle = 8,
     /// The provider gave it back.
     GivenBack = 9,
-    /// It is being closed.
+    /// It is ending.
     Closing = 10,
+    /// The provider wants the connections of another zone.
+    Zone = 11,
+    /// Not yet, but since it was established a packet of the original direction was seen.
+    SeenOriginal = 12,
+    /// Not yet, but since it was established a packet of the reply direction was seen.
+    SeenReply = 13,
+    /// An add is under way, and there was a reply meanwhile.
+    Replied = 14,
 }
 
 impl Why {
     /// Every reason, in the order of the numbers.
-    pub const ALL: [Why; 11] = [
+    pub const ALL: [Why; 15] = [
         Why::TooEarly,
         Why::Off,
         Why::Declined,
@@ -112,13 +121,17 @@ impl Why {
         Why::Idle,
         Why::GivenBack,
         Why::Closing,
+        Why::Zone,
+        Why::SeenOriginal,
+        Why::SeenReply,
+        Why::Replied,
     ];
 
     /// The name in listings.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Why::TooEarly => "too-early",
+            Why::TooEarly | Why::SeenOriginal | Why::SeenReply | Why::Replied => "too-early",
             Why::Off => "offload-off",
             Why::Declined => "declined",
             Why::Helper => "helper",
@@ -129,6 +142,7 @@ impl Why {
             Why::Idle => "idle",
             Why::GivenBack => "given-back",
             Why::Closing => "closing",
+            Why::Zone => "other-zone",
         }
     }
 }
@@ -194,7 +208,11 @@ impl Byte {
         match (self.state, outcome) {
             (State::Pending, Ok(())) => (
                 Byte {
-                    state: State::Added,
+                    state: if self.why == Why::Replied {
+                        State::Asked
+                    } else {
+                        State::Added
+                    },
                     why: Why::TooEarly,
                 },
                 Due::Nothing,
@@ -210,13 +228,66 @@ impl Byte {
         }
     }
 
-    /// `conn_established` goes out. `None` when it is not its time, or was answered already.
+    /// A packet of the reply direction: `conn_established` goes out, or will when the add was accepted.
+    /// `None` when it was asked already.
     #[must_use]
     pub fn ask(self) -> Option<Byte> {
-        (self.state == State::Added).then_some(Byte {
-            state: State::Asked,
-            ..self
-        })
+        match (self.state, self.why) {
+            (State::Added, _) => Some(Byte {
+                state: State::Asked,
+                ..self
+            }),
+            (State::Pending, why) if why != Why::Replied => Some(Byte {
+                why: Why::Replied,
+                ..self
+            }),
+            _ => None,
+        }
+    }
+
+    /// A packet of an established connection that is not offered before both directions were seen.
+    /// Whether it may be offered now.
+    pub fn seen(self, reply: bool) -> (Byte, bool) {
+        let (this, other) = if reply {
+            (Why::SeenReply, Why::SeenOriginal)
+        } else {
+            (Why::SeenOriginal, Why::SeenReply)
+        };
+        if self.why == other {
+            (self, true)
+        } else {
+            (Byte { why: this, ..self }, false)
+        }
+    }
+
+    /// The connection is to be offered by its packets, when the time comes. What was put off for want
+    /// of room is offered again by another way, see `admission`.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self.state, State::None)
+            && matches!(
+                self.why,
+                Why::TooEarly | Why::SeenOriginal | Why::SeenReply | Why::Idle
+            )
+    }
+
+    /// It was put off for want of room.
+    #[must_use]
+    pub const fn is_put_off(self) -> bool {
+        matches!(self.state, State::None)
+            && matches!(self.why, Why::QueueFull | Why::Capacity | Why::GivenBack)
+    }
+
+    /// Its packets are looked at on behalf of the provider.
+    #[must_use]
+    pub const fn is_watched(self) -> bool {
+        match self.state {
+            State::None => self.is_open(),
+            State::Failed => false,
+            State::Pending | State::Added | State::Asked | State::Established | State::Closing => {
+                true
+            }
+        }
     }
 
     /// The provider answered `conn_established`.
@@ -327,15 +398,21 @@ impl Word {
         Word(self.0 & !(0xff << shift) | (byte.pack() as u64) << shift)
     }
 
+    /// Some provider has the connection.
+    #[must_use]
+    pub fn is_held(self) -> bool {
+        self.bytes().any(Byte::is_held)
+    }
+
     /// No provider has anything to do with the connection.
     #[must_use]
     pub fn is_idle(self) -> bool {
-        (0..SLOTS).all(|i| {
-            matches!(
-                Byte::unpack((self.0 >> (i * 8)) as u8).state,
-                State::None | State::Failed
-            )
-        })
+        self.bytes()
+            .all(|byte| matches!(byte.state, State::None | State::Failed))
+    }
+
+    fn bytes(self) -> impl Iterator<Item = Byte> {
+        (0..SLOTS).map(move |i| Byte::unpack((self.0 >> (i * 8)) as u8))
     }
 }
 

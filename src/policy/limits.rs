@@ -27,7 +27,7 @@ struct Entry {
 }
 
 impl Entry {
-    const fn empty() -> Entry {
+    fn empty() -> Entry {
         Entry {
             count: AtomicU64::new(0),
             limit: AtomicU32::new(NONE),

@@ -2,8 +2,8 @@
 //!
 //! Every other module takes its primitives from here, so that one switch (`--cfg loom`) puts the
 //! loom model checker under all of them. `native` and `model` are the two sides of the switch;
-//! `seqlock`, `spin`, `snapshot`, `counter`, `queue` and `stripe` are what the engine builds from them, and
-//! `line` is what it needs to know of cache lines.
+//! `seqlock`, `spin`, `snapshot`, `counter`, `queue` and `stripe` are what the engine builds from them,
+//! and `line` is what it needs to know of cache lines; `inside` is what a thread knows of itself.
 //!
 //! What the model cannot see, and therefore must not be relied on without another proof:
 //! * load buffering (a load that takes its value from a store after it in program order);
@@ -19,6 +19,7 @@ mod model;
 mod native;
 
 pub mod counter;
+pub mod inside;
 pub mod line;
 pub mod queue;
 pub mod seqlock;
@@ -29,12 +30,12 @@ pub mod stripe;
 #[cfg(loom)]
 pub use model::{
     Arc, AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard,
-    OnceLock, Ordering, Shared, fence, pause, thread,
+    OnceLock, Ordering, Shared, StdArc, Weak, fence, pause, thread,
 };
 #[cfg(not(loom))]
 pub use native::{
     Arc, AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard,
-    OnceLock, Ordering, Shared, fence, pause, thread,
+    OnceLock, Ordering, Shared, StdArc, Weak, fence, pause, thread,
 };
 
 /// A place where an ordering is needed, so that a model can show what happens without it.
@@ -48,6 +49,16 @@ pub enum Site {
     QueuePut,
     /// A queue's slot was read.
     QueueTake,
+    /// A thread has announced itself at a gate, or shut it, and now looks for the other.
+    GateFence,
+    /// A thread leaves a gate.
+    GateLeave,
+    /// Whoever completes an add looks whether the connection is still there.
+    AddCompleted,
+    /// A reply is noted in the record before the provider is asked about it.
+    AskOnce,
+    /// Whoever has the turn with a connection looks once more for what is owed before giving it back.
+    TurnEnd,
 }
 
 /// The ordering of a store at `site`. A constant in every build but that of the model, whose tests may
@@ -58,8 +69,18 @@ pub const fn ordering(_site: Site, strong: Ordering) -> Ordering {
     strong
 }
 
+/// Whether the step at `site` is taken: always, but in a model whose test wants to see the harm.
+#[cfg(not(loom))]
+#[inline(always)]
+pub const fn takes_step(_site: Site) -> bool {
+    true
+}
+
 #[cfg(loom)]
-pub use model::{ordering, with_weak};
+pub use model::{ordering, takes_step, with_weak};
+
+#[cfg(all(loom, test))]
+pub use model::harms;
 
 /// Locks a mutex. A panic of another holder does not make the data bad: every critical section of
 /// this crate leaves it consistent at each step.

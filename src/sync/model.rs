@@ -6,8 +6,8 @@ pub use loom::sync::atomic::{
 };
 pub use loom::sync::{Arc, Mutex, MutexGuard};
 pub use loom::thread;
-// Not modelled: made once, read ever after.
-pub use std::sync::OnceLock;
+// Not modelled: made once, read ever after; counted references that nobody synchronises by.
+pub use std::sync::{Arc as StdArc, OnceLock, Weak};
 
 use crossbeam_utils::Backoff;
 
@@ -38,4 +38,35 @@ pub fn ordering(site: Site, strong: Ordering) -> Ordering {
     } else {
         strong
     }
+}
+
+/// Whether the step at `site` is taken, unless the running test leaves it out.
+pub fn takes_step(site: Site) -> bool {
+    WEAK.get() != Some(site)
+}
+
+/// The number of executions in which `scenario` does harm (answers `true`), with the site weakened.
+#[cfg(test)]
+pub fn harms(weak: Option<Site>, scenario: fn() -> bool) -> usize {
+    use std::sync::atomic::{AtomicUsize as Count, Ordering::Relaxed};
+
+    let counts: std::sync::Arc<[Count; 2]> = std::sync::Arc::default();
+    let [harmful, explored] = {
+        let counts = counts.clone();
+        with_weak(weak, || {
+            let mut model = loom::model::Builder::new();
+            // Inserts and sweeps are long for the model, but they end.
+            model.max_branches = 100_000;
+            let counts = counts.clone();
+            model.check(move || {
+                counts[1].fetch_add(1, Relaxed);
+                if scenario() {
+                    counts[0].fetch_add(1, Relaxed);
+                }
+            });
+        });
+        [counts[0].load(Relaxed), counts[1].load(Relaxed)]
+    };
+    assert!(explored > 1, "a model of one execution shows nothing");
+    harmful
 }

@@ -3,7 +3,7 @@
 pub use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
-pub use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+pub use std::sync::{Arc, Arc as StdArc, Mutex, MutexGuard, OnceLock, Weak};
 pub use std::thread;
 
 use crossbeam_utils::Backoff;

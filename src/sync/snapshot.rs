@@ -15,6 +15,13 @@ pub struct Snapshot<T> {
     current: super::Mutex<Arc<T>>,
 }
 
+/// A value that a reader keeps as long as it looks.
+#[cfg(not(loom))]
+pub type Loaded<T> = arc_swap::Guard<Arc<T>>;
+/// A value that a reader keeps as long as it looks.
+#[cfg(loom)]
+pub type Loaded<T> = Arc<T>;
+
 impl<T> Snapshot<T> {
     /// Begins with `value`.
     pub fn new(value: T) -> Snapshot<T> {
@@ -27,13 +34,13 @@ impl<T> Snapshot<T> {
 
     /// The current value.
     #[cfg(not(loom))]
-    pub fn load(&self) -> arc_swap::Guard<Arc<T>> {
+    pub fn load(&self) -> Loaded<T> {
         self.current.load()
     }
 
     /// The current value.
     #[cfg(loom)]
-    pub fn load(&self) -> Arc<T> {
+    pub fn load(&self) -> Loaded<T> {
         super::lock(&self.current).clone()
     }
 

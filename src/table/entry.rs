@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! hot        word │ address │ tail │ expiry+policy │ mark, epoch │ protocol x 3          every packet
-//! cold       label x 2 │ reply address │ reply ports, extra │ parent │ birth │ in ports │ offload
+//! cold       label x 2 │ reply address │ reply ports, learn │ parent │ birth │ in ports │ offload
 //! wide       IPv6 addresses: forward x 4 │ reply x 4                                IPv6 records only
 //! extension  more protocol state                                    where the state machine wants it
 //! account    packets and bytes of both directions                        once accounting was asked for
@@ -63,8 +63,13 @@ impl Flags {
     pub const LIBERAL: Flags = Flags(1 << 10);
     /// The TCP window is being learned again.
     pub const RELEARN: Flags = Flags(1 << 11);
-    /// Some offload provider has to do with it.
+    /// Some offload provider has to do with it, or may want to: its packets are looked at for that.
     pub const OFFLOADED: Flags = Flags(1 << 12);
+    /// A provider or a flow table may carry its packets: it is not over when its time is, before the
+    /// sweep has asked.
+    pub const HELD: Flags = Flags(1 << 13);
+    /// It is in its zone's flow table: packets there skip the state machine.
+    pub const FLOW: Flags = Flags(1 << 14);
 
     /// Whether all bits of `other` are set.
     #[must_use]
@@ -171,7 +176,7 @@ lines! {
         label: [AtomicU64; 2] = zeros(),
         reply_address: AtomicU64 = AtomicU64::new(0),
         reply_ports: AtomicU32 = AtomicU32::new(0),
-        extra: AtomicU32 = AtomicU32::new(0),
+        learn: AtomicU32 = AtomicU32::new(0),
         parent: AtomicU64 = AtomicU64::new(0),
         birth: AtomicU64 = AtomicU64::new(0),
         in_ports: AtomicU64 = AtomicU64::new(0),

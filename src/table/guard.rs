@@ -126,7 +126,13 @@ impl<'t> Guard<'t> {
     #[must_use]
     #[inline]
     pub fn is_visible(&self, at: &At) -> bool {
-        self.expires() > at.now && self.hot.epoch.load(Relaxed) == at.epoch
+        (self.expires() > at.now || self.flags().contains(Flags::HELD))
+            && self.hot.epoch.load(Relaxed) == at.epoch
+    }
+
+    /// Its time has come, or its zone was flushed: the sweep is to decide.
+    pub(super) fn is_due(&self, at: &At) -> bool {
+        self.expires() <= at.now || self.hot.epoch.load(Relaxed) != at.epoch
     }
 
     /// The epoch of its zone in which it was created.
@@ -234,6 +240,40 @@ impl<'t> Guard<'t> {
         self.cold().offload.store(word, Relaxed);
     }
 
+    /// For how many more packets its window is learned instead of enforced.
+    #[must_use]
+    pub fn lessons(&self) -> u8 {
+        self.cold().learn.load(Relaxed) as u8
+    }
+
+    /// Sets for how many more packets its window is learned.
+    pub fn set_lessons(&mut self, packets: u8) {
+        let learn = self.cold().learn.load(Relaxed) & !0xff | u32::from(packets);
+        self.cold().learn.store(learn, Relaxed);
+    }
+
+    /// The low 24 bits of how many packets it had when its rate was looked at last.
+    #[must_use]
+    pub fn sample(&self) -> u32 {
+        self.cold().learn.load(Relaxed) >> 8
+    }
+
+    /// Sets the sample; only the low 24 bits are kept.
+    pub fn set_sample(&mut self, packets: u32) {
+        let learn = self.cold().learn.load(Relaxed) & 0xff | packets << 8;
+        self.cold().learn.store(learn, Relaxed);
+    }
+
+    /// Adds to the counters of both directions, if the table keeps any.
+    pub fn add_counts(&self, counts: [(u64, u64); 2]) {
+        if let Some(line) = self.table.arena.account(self.number) {
+            let [(a, b), (c, d)] = counts;
+            for (word, n) in line.words.iter().zip([a, b, c, d]) {
+                word.store(word.load(Relaxed).wrapping_add(n), Relaxed);
+            }
+        }
+    }
+
     /// Counts a packet of `bytes` in a direction, if the table keeps counters.
     #[inline]
     pub fn count(&self, direction: Direction, bytes: u64) {
@@ -271,7 +311,7 @@ impl<'t> Guard<'t> {
         cold.in_ports.store(u64::from(new.in_port), Relaxed);
         cold.parent.store(new.parent.0, Relaxed);
         cold.offload.store(0, Relaxed);
-        cold.extra.store(0, Relaxed);
+        cold.learn.store(0, Relaxed);
         cold.label[0].store(new.label as u64, Relaxed);
         cold.label[1].store((new.label >> 64) as u64, Relaxed);
         let reply = new.reply.map_or(forward, |tuple| tuple.key().0);

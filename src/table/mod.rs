@@ -400,7 +400,8 @@ impl Table {
         let word = hot.word.load(Acquire);
         word & LIVE != 0
             && self.fits(slot, word, key, side).is_some()
-            && hot.expiry.load(Relaxed) & MILLIS > at.now.as_millis()
+            && (hot.expiry.load(Relaxed) & MILLIS > at.now.as_millis()
+                || Flags::of(word).contains(Flags::HELD))
             && hot.epoch.load(Relaxed) == at.epoch
     }
 

@@ -169,7 +169,7 @@ impl Table {
                 now: at.now,
                 epoch: self.zones.epoch(guard.zone()),
             };
-            if guard.is_visible(&now) {
+            if !guard.is_due(&now) {
                 keep(guard.expires());
                 continue;
             }

@@ -19,6 +19,14 @@ pub(super) fn open(family: Family, query: &Query, machine: Machine) -> Result<Op
     }
 }
 
+/// What a connection in this state waits for (Open vSwitch).
+pub(super) const fn waiting(word: u64) -> Class {
+    match word {
+        FIRST => Class::IcmpFirst,
+        _ => Class::IcmpReply,
+    }
+}
+
 /// Open vSwitch: new until it is answered.
 #[inline]
 pub(super) fn advance(word: &mut u64, direction: Direction) -> Step {

@@ -14,6 +14,7 @@
 //! more: the extension, in a side record, see [`uses_extension`]. A step that is [`Outcome::Invalid`]
 //! leaves the state as it was.
 
+pub mod handover;
 pub mod timeout;
 
 mod icmp;

@@ -44,6 +44,24 @@ pub const fn is_answered(word: u64) -> bool {
     word == BIDIRECTIONAL
 }
 
+/// What a connection in this state waits for.
+pub(super) const fn waiting(word: u64) -> Class {
+    match word {
+        FIRST => Class::OtherFirst,
+        MULTIPLE => Class::OtherMultiple,
+        _ => Class::OtherBidirectional,
+    }
+}
+
+/// The same in the kernel machine.
+pub(super) const fn waiting_kernel(word: u64, protocol: u8) -> Class {
+    match (protocol, word) {
+        (proto::GRE, BIDIRECTIONAL) => Class::KernelGreStream,
+        (proto::GRE, _) => Class::KernelGre,
+        _ => Class::KernelGeneric,
+    }
+}
+
 pub(super) const fn open_kernel(protocol: u8) -> Opened {
     match protocol {
         proto::GRE => Opened::new([FIRST, 0, 0], Class::KernelGre),

@@ -451,6 +451,11 @@ fn learn(
     Ok(())
 }
 
+/// What an association in this state waits for.
+pub(super) fn waiting(words: &[u64; 3]) -> Class {
+    Association::unpack(words).state.class()
+}
+
 pub(super) fn listing(words: &[u64; 3]) -> Listing {
     let association = Association::unpack(words);
     Listing::Sctp(association.state.name(), association.tags)

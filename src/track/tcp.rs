@@ -22,11 +22,11 @@ use crate::reason::Reason;
 use crate::tuple::Direction;
 use tcp_flags::{ACK, FIN, RST, SYN};
 
-const CLOSED: u8 = 0;
+pub(super) const CLOSED: u8 = 0;
 const SYN_SENT: u8 = 2;
-const ESTABLISHED: u8 = 4;
-const CLOSING: u8 = 7;
-const FIN_WAIT_2: u8 = 9;
+pub(super) const ESTABLISHED: u8 = 4;
+pub(super) const CLOSING: u8 = 7;
+pub(super) const FIN_WAIT_2: u8 = 9;
 const TIME_WAIT: u8 = 10;
 
 /// How listings call the states, by number.
@@ -92,6 +92,11 @@ impl Peer {
         )
     }
 
+    /// The window scale that the side's SYN brought.
+    pub(super) fn known_scale(self) -> Option<u8> {
+        (self.scale & SCALE_KNOWN != 0).then_some(self.scale & SCALE_BITS)
+    }
+
     /// What every accepted segment does to its sender's side.
     #[inline]
     fn sent(&mut self, window: u16, end: u32) {
@@ -140,7 +145,7 @@ const fn scale_of(tcp: &Tcp) -> u8 {
 
 /// The first sequence number after the segment.
 #[inline]
-const fn end_of(tcp: &Tcp) -> u32 {
+pub(super) const fn end_of(tcp: &Tcp) -> u32 {
     let phantom = (tcp.flags & SYN != 0) as u32 + (tcp.flags & FIN != 0) as u32;
     tcp.seq.wrapping_add(tcp.payload).wrapping_add(phantom)
 }
@@ -432,7 +437,7 @@ fn refusal(
 }
 
 #[inline]
-const fn class_of(a: u8, b: u8) -> Class {
+pub(super) const fn class_of(a: u8, b: u8) -> Class {
     let (least, most) = if a < b { (a, b) } else { (b, a) };
     if least >= FIN_WAIT_2 {
         Class::TcpClosed
@@ -458,8 +463,7 @@ pub(super) fn listing(words: &[u64; 3]) -> TcpNames {
     TcpNames {
         sides: peers.map(|peer| NAMES[usize::from(peer.state & 0x0f)]),
         combined: NAMES[usize::from(combined & 0x0f)],
-        window_scale: peers
-            .map(|peer| (peer.scale & SCALE_KNOWN != 0).then_some(peer.scale & SCALE_BITS)),
+        window_scale: peers.map(Peer::known_scale),
         flags: peers.map(|peer| {
             flag(peer, SCALE_KNOWN, protocol_flags::WINDOW_SCALE)
                 | flag(peer, SCALE_UNKNOWN, protocol_flags::BE_LIBERAL)

@@ -1,6 +1,7 @@
 //! Conversations as tables: flags, direction, numbers -> what the machine must say. A line of a table
 //! is one packet; the machine is whichever the table is run against.
 
+mod handover;
 mod kernel;
 mod ovs;
 mod random;

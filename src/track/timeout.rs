@@ -29,6 +29,19 @@ macro_rules! classes {
                 match self { $(Class::$name => $seconds,)* }
             }
 
+            /// An established TCP or SCTP connection waits for it.
+            #[must_use]
+            pub const fn is_established(self) -> bool {
+                matches!(
+                    self,
+                    Class::TcpEstablished
+                        | Class::KernelTcpEstablished
+                        | Class::KernelTcpUnacknowledged
+                        | Class::KernelTcpRetransmit
+                        | Class::SctpEstablished
+                )
+            }
+
             /// Its place in a table of all classes.
             #[must_use]
             #[inline]

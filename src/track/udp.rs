@@ -17,6 +17,15 @@ pub(super) const fn open(now: Time) -> Opened {
     Opened::new([now.plus(STREAM_AFTER).as_millis(), 0, 0], Class::KernelUdp)
 }
 
+/// What a connection in this state waits for, once two seconds have passed.
+pub(super) const fn waiting(word: u64) -> Class {
+    if word & ANSWERED != 0 {
+        Class::KernelUdpStream
+    } else {
+        Class::KernelUdp
+    }
+}
+
 #[inline]
 pub(super) fn advance(word: &mut u64, direction: Direction, now: Time) -> Step {
     let answered = *word & ANSWERED != 0;
