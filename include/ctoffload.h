@@ -127,6 +127,11 @@
 #define CT_CONN_ICMP_RELATED 2
 
 /**
+ * The packet took the fast path of a flow table.
+ */
+#define CT_CONN_FLOW 4
+
+/**
  * The packet is the datapath's again: `ct_packet.verdict`.
  */
 #define CT_VERDICT_PASS 0
@@ -239,6 +244,16 @@
 #define CT_STATUS_DST_NAT 32
 
 /**
+ * It is in its zone's flow table.
+ */
+#define CT_STATUS_OFFLOAD 16384
+
+/**
+ * An offload provider carries it.
+ */
+#define CT_STATUS_HW_OFFLOAD 32768
+
+/**
  * TCP sequence numbers are checked.
  */
 #define CT_OPTION_TCP_SEQ_CHK 0
@@ -267,6 +282,177 @@
  * A full table drops unanswered connections before it refuses new ones.
  */
 #define CT_OPTION_EARLY_DROP 5
+
+/**
+ * Offered when it is created and committed (Open vSwitch's ct-offload series): `offer_at`.
+ */
+#define CT_OFFER_AT_COMMIT 0
+
+/**
+ * Offered at its first packet in the reply direction.
+ */
+#define CT_OFFER_AT_FIRST_REPLY 1
+
+/**
+ * Offered when the TCP handshake is complete; other protocols as CT_OFFER_AT_FIRST_REPLY.
+ */
+#define CT_OFFER_AT_HANDSHAKE 2
+
+/**
+ * Offered when packets of both directions were seen after it was established.
+ */
+#define CT_OFFER_AT_BOTH 3
+
+/**
+ * Callbacks run on workers, through bounded queues, not on the packet thread: in
+ * `ct_offload_class.flags`.
+ */
+#define CT_OFFLOAD_QUEUED 1
+
+/**
+ * Helpers' control connections are offered too.
+ */
+#define CT_OFFLOAD_WANTS_CONTROL 2
+
+/**
+ * Only connections of `ct_offload_class.zone` are offered.
+ */
+#define CT_OFFLOAD_ONE_ZONE 4
+
+/**
+ * The window scale is known: in `ct_offload_tcp_side.flags`.
+ */
+#define CT_TCP_SIDE_SCALE 1
+
+/**
+ * This side sent a FIN.
+ */
+#define CT_TCP_SIDE_CLOSE_INITIATED 2
+
+/**
+ * The other side acknowledged that FIN.
+ */
+#define CT_TCP_SIDE_LAST_ACK_SEEN 4
+
+/**
+ * This side sent data that is not acknowledged.
+ */
+#define CT_TCP_SIDE_DATA_UNACKED 8
+
+/**
+ * `ct_offload_ctx.tcp` is meant.
+ */
+#define CT_OFFLOAD_CTX_TCP 1
+
+/**
+ * `last_used_ms` is known: in `ct_offload_report.flags`.
+ */
+#define CT_OFFLOAD_REPORT_USED 1
+
+/**
+ * The original side sent a FIN or RST that only the device saw.
+ */
+#define CT_OFFLOAD_REPORT_CLOSING_ORIGINAL 2
+
+/**
+ * The replying side did.
+ */
+#define CT_OFFLOAD_REPORT_CLOSING_REPLY 4
+
+/**
+ * `tcp` holds the window as the device knows it.
+ */
+#define CT_OFFLOAD_REPORT_TCP 8
+
+/**
+ * conn_add: `ct_offload_op.type`, in the order of Open vSwitch's enum.
+ */
+#define CT_OFFLOAD_OP_ADD 0
+
+/**
+ * conn_del; the provider may fill `report`.
+ */
+#define CT_OFFLOAD_OP_DEL 1
+
+/**
+ * conn_update; the provider fills `report`.
+ */
+#define CT_OFFLOAD_OP_UPD 2
+
+/**
+ * can_offload; `error` 0: yes.
+ */
+#define CT_OFFLOAD_OP_POLICY 3
+
+/**
+ * flush.
+ */
+#define CT_OFFLOAD_OP_FLUSH 4
+
+/**
+ * conn_established; `error` 0: yes, EAGAIN: ask again.
+ */
+#define CT_OFFLOAD_OP_EST 5
+
+/**
+ * conn_changed.
+ */
+#define CT_OFFLOAD_OP_CHANGED 6
+
+/**
+ * `ct_offload_op.error` of an operation that the provider did not look at.
+ */
+#define CT_OFFLOAD_UNTOUCHED 65535
+
+/**
+ * Mark or label changed.
+ */
+#define CT_OFFLOAD_CHANGED_METADATA 1
+
+/**
+ * The timeouts changed.
+ */
+#define CT_OFFLOAD_CHANGED_POLICY 2
+
+/**
+ * The translation changed. Not sent by this version: a translation is for a connection's life.
+ */
+#define CT_OFFLOAD_CHANGED_NAT 3
+
+/**
+ * It was not offered: `ct_offload_standing.state`.
+ */
+#define CT_OFFLOAD_STATE_NONE 0
+
+/**
+ * An add is under way.
+ */
+#define CT_OFFLOAD_STATE_PENDING 1
+
+/**
+ * The provider has it.
+ */
+#define CT_OFFLOAD_STATE_ADDED 2
+
+/**
+ * The provider has it, and is being told that it is established.
+ */
+#define CT_OFFLOAD_STATE_ASKED 3
+
+/**
+ * The provider has it and knows that it is established.
+ */
+#define CT_OFFLOAD_STATE_ESTABLISHED 4
+
+/**
+ * A delete is under way.
+ */
+#define CT_OFFLOAD_STATE_CLOSING 5
+
+/**
+ * The provider refused it, and is not asked again.
+ */
+#define CT_OFFLOAD_STATE_FAILED 6
 
 /**
  * TCP: a SYN was seen, or a first packet in mid-stream. This and the next ones are places in
@@ -466,6 +652,16 @@
 struct conntrack;
 
 /**
+ * A reference to the flow table of a zone.
+ */
+struct ct_flow_table;
+
+/**
+ * The dummy provider, with the name "dummy".
+ */
+struct ct_offload_dummy;
+
+/**
  * A tuple: source and destination as one packet carries them. Addresses in network byte order, an
  * IPv4 address in the first four bytes; everything else in host byte order.
  */
@@ -580,6 +776,44 @@ struct ct_stats {
    * Connections not stored because the search of their NAT range ended before it had seen it all.
    */
   uint64_t nat_unsettled;
+};
+
+/**
+ * What the dummy provider counted.
+ */
+struct ct_offload_dummy_counts {
+  /**
+   * sizeof(struct ct_offload_dummy_counts), set by the caller.
+   */
+  size_t size;
+  /**
+   * Calls of conn_add.
+   */
+  uint64_t added;
+  /**
+   * Calls of conn_del.
+   */
+  uint64_t deleted;
+  /**
+   * Calls of conn_update.
+   */
+  uint64_t updated;
+  /**
+   * Calls of conn_established.
+   */
+  uint64_t established;
+  /**
+   * Calls of conn_changed.
+   */
+  uint64_t changed;
+  /**
+   * Calls of flush.
+   */
+  uint64_t flushed;
+  /**
+   * Connections that it has now.
+   */
+  uint64_t held;
 };
 
 /**
@@ -884,9 +1118,13 @@ struct ct_packet {
    */
   struct ct_tuple *orig_tuple;
   /**
+   * For conntrack_resume(): a number of ct_miss_get(), or 0.
+   */
+  uint32_t miss;
+  /**
    * Must be 0.
    */
-  uint64_t reserved_in[2];
+  uint32_t reserved_in[3];
   /**
    * The connection: what the last pass found, 0 for none. An id, not a pointer.
    */
@@ -928,9 +1166,13 @@ struct ct_packet {
    */
   uint32_t connection_flags;
   /**
+   * From conntrack_resume(): the chain, or recirculation id, at which the packet goes on.
+   */
+  uint32_t chain;
+  /**
    * Left alone.
    */
-  uint64_t reserved_out[2];
+  uint32_t reserved_out[3];
 };
 
 /**
@@ -1059,6 +1301,86 @@ struct ct_sweep {
    * 0.
    */
   uint32_t reserved;
+};
+
+/**
+ * What was counted of a flow table.
+ */
+struct ct_flow_table_stats {
+  /**
+   * sizeof(struct ct_flow_table_stats), set by the caller.
+   */
+  size_t size;
+  /**
+   * Its zone.
+   */
+  uint32_t zone;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+  /**
+   * Milliseconds without a packet after which a flow leaves.
+   */
+  uint64_t timeout_ms;
+  /**
+   * Packets that were found.
+   */
+  uint64_t hits;
+  /**
+   * Packets without a flow.
+   */
+  uint64_t misses;
+  /**
+   * Packets with a flow that do not belong on the fast path.
+   */
+  uint64_t refused;
+  /**
+   * Flows that entered.
+   */
+  uint64_t added;
+  /**
+   * Flows that left because of a SYN, FIN or RST.
+   */
+  uint64_t closed;
+  /**
+   * Flows that left because no packet came.
+   */
+  uint64_t aged;
+  /**
+   * Flows that were taken out.
+   */
+  uint64_t removed;
+};
+
+/**
+ * Where a packet stands in its pipeline.
+ */
+struct ct_miss {
+  /**
+   * sizeof(struct ct_miss).
+   */
+  size_t size;
+  /**
+   * Chain, or recirculation id, at which it goes on.
+   */
+  uint32_t chain;
+  /**
+   * Port through which it came.
+   */
+  uint32_t in_port;
+  /**
+   * CT_STATE_SRC_NAT and CT_STATE_DST_NAT: what was rewritten already.
+   */
+  uint32_t done;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+  /**
+   * The datapath's own.
+   */
+  uint64_t cookie;
 };
 
 /**
@@ -1219,6 +1541,394 @@ struct ct_ipf_status {
    * Of IPv6.
    */
   struct ct_ipf_counts counts_v6;
+};
+
+/**
+ * TCP numbers of one side: the fields of DPDK's `rte_flow_tcp_dir_param`.
+ */
+struct ct_offload_tcp_side {
+  /**
+   * CT_TCP_SIDE_*.
+   */
+  uint32_t flags;
+  /**
+   * Window scale.
+   */
+  uint32_t scale;
+  /**
+   * Highest sequence number sent, plus one.
+   */
+  uint32_t sent_end;
+  /**
+   * Highest sequence number that the other side allows, plus one.
+   */
+  uint32_t reply_end;
+  /**
+   * Largest window that this side announced, scaled.
+   */
+  uint32_t max_win;
+  /**
+   * Highest acknowledgement that this side sent.
+   */
+  uint32_t max_ack;
+};
+
+/**
+ * What a provider is told of a connection. A copy: it is the provider's to keep.
+ */
+struct ct_offload_ctx {
+  /**
+   * sizeof(struct ct_offload_ctx) as the library has it.
+   */
+  size_t size;
+  /**
+   * The connection's id, which stays harmless after its end.
+   */
+  uint64_t connection;
+  /**
+   * Tuple of packets in the original direction.
+   */
+  struct ct_tuple original;
+  /**
+   * Tuple of packets in the reply direction; not the reverse of `original` under NAT.
+   */
+  struct ct_tuple reply;
+  /**
+   * Mark.
+   */
+  uint32_t mark;
+  /**
+   * CT_STATE_* that an established packet of the original direction carries.
+   */
+  uint32_t ct_state;
+  /**
+   * Label, most significant byte first.
+   */
+  uint8_t label[16];
+  /**
+   * Input port of the original direction.
+   */
+  uint32_t in_port_original;
+  /**
+   * Input port of the reply direction; 0 until a reply was seen.
+   */
+  uint32_t in_port_reply;
+  /**
+   * Milliseconds of idleness after which it expires in its present state.
+   */
+  uint64_t timeout_ms;
+  /**
+   * Time of the packet or call that caused this.
+   */
+  int64_t now_ms;
+  /**
+   * What ct_offload_set_data() set, or NULL.
+   */
+  void *data;
+  /**
+   * CT_OFFLOAD_CTX_*.
+   */
+  uint32_t flags;
+  /**
+   * Left alone.
+   */
+  uint32_t reserved;
+  /**
+   * TCP numbers, original then reply.
+   */
+  struct ct_offload_tcp_side tcp[2];
+};
+
+/**
+ * What a provider knows of a connection. All zeros: nothing.
+ */
+struct ct_offload_report {
+  /**
+   * sizeof(struct ct_offload_report).
+   */
+  size_t size;
+  /**
+   * CT_OFFLOAD_REPORT_*.
+   */
+  uint32_t flags;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+  /**
+   * When its last packet passed, by the clock of `now_ms`.
+   */
+  int64_t last_used_ms;
+  /**
+   * Packets carried since the last report, original then reply direction.
+   */
+  uint64_t packets[2];
+  /**
+   * Bytes carried since the last report, from the IP header on.
+   */
+  uint64_t bytes[2];
+  /**
+   * TCP numbers, original then reply.
+   */
+  struct ct_offload_tcp_side tcp[2];
+};
+
+/**
+ * One operation of a batch.
+ */
+struct ct_offload_op {
+  /**
+   * CT_OFFLOAD_OP_*.
+   */
+  uint32_t type_;
+  /**
+   * CT_OFFLOAD_CHANGED_* of CT_OFFLOAD_OP_CHANGED.
+   */
+  uint32_t changed;
+  /**
+   * CT_OFFLOAD_UNTOUCHED; the provider sets 0 or an errno, with the meaning of the single callback.
+   */
+  int error;
+  /**
+   * Left alone.
+   */
+  uint32_t reserved;
+  /**
+   * With which connection.
+   */
+  struct ct_offload_ctx ctx;
+  /**
+   * Filled in by the provider where there is something to report.
+   */
+  struct ct_offload_report report;
+};
+
+/**
+ * Several operations at once. What the provider leaves CT_OFFLOAD_UNTOUCHED goes through the single
+ * callbacks afterwards.
+ */
+struct ct_offload_op_batch {
+  /**
+   * sizeof(struct ct_offload_op_batch).
+   */
+  size_t size;
+  /**
+   * The operations.
+   */
+  struct ct_offload_op *ops;
+  /**
+   * How many.
+   */
+  size_t len;
+};
+
+/**
+ * An offload provider. `conn_add` and `conn_del` must be there, any other callback may be NULL.
+ *
+ * Callbacks run on packet threads, or on workers with CT_OFFLOAD_QUEUED; callbacks of different
+ * connections at the same time, those of one connection one after the other: conn_add,
+ * conn_established, conn_changed, conn_del. No lock of the library is held: a callback may call the
+ * library, even to flush or to unregister its own provider. `user` is passed to each.
+ */
+struct ct_offload_class {
+  /**
+   * sizeof(struct ct_offload_class).
+   */
+  size_t size;
+  /**
+   * Its name, unique in the instance. Copied.
+   */
+  const char *name;
+  /**
+   * Passed to every callback.
+   */
+  void *user;
+  /**
+   * Higher ones are called first; equal ones in the order of registration.
+   */
+  int32_t priority;
+  /**
+   * CT_OFFER_AT_*.
+   */
+  uint32_t offer_at;
+  /**
+   * CT_OFFLOAD_*.
+   */
+  uint32_t flags;
+  /**
+   * Connections that the device has room for; 0: no limit that the library keeps.
+   */
+  uint32_t capacity;
+  /**
+   * Operations that may wait for a queued provider; 0: 50,000.
+   */
+  uint32_t queue;
+  /**
+   * With CT_OFFLOAD_ONE_ZONE: the zone.
+   */
+  uint16_t zone;
+  /**
+   * Must be 0.
+   */
+  uint16_t reserved;
+  /**
+   * Called once before it is registered; an errno refuses.
+   */
+  int (*init)(void *user);
+  /**
+   * Called once, after every other callback.
+   */
+  void (*destroy)(void *user);
+  /**
+   * Several operations at once.
+   */
+  void (*batch_submit)(void *user, struct ct_offload_op_batch *batch);
+  /**
+   * Whether it would carry this connection: not 0.
+   */
+  int (*can_offload)(void *user, const struct ct_offload_ctx *ctx);
+  /**
+   * It shall carry this connection. 0: done. EINPROGRESS: the device is working on it, and
+   * ct_offload_complete() will say what came of it. EAGAIN, ENOSPC, ENOBUFS: full, offered again
+   * later. Any other errno: never.
+   */
+  int (*conn_add)(void *user, const struct ct_offload_ctx *ctx);
+  /**
+   * It no longer carries this connection; exactly once after an add that was accepted. What it
+   * carried since the last report may be told in `report`, which is all zero.
+   */
+  void (*conn_del)(void *user, const struct ct_offload_ctx *ctx, struct ct_offload_report *report);
+  /**
+   * When was it last used, in milliseconds of `now_ms`; 0: not known. More may be told in `report`,
+   * which is all zero.
+   */
+  int64_t (*conn_update)(void *user,
+                         const struct ct_offload_ctx *ctx,
+                         struct ct_offload_report *report);
+  /**
+   * There was a reply. Not 0: the provider is ready. 0: it is asked again at the next reply.
+   */
+  int (*conn_established)(void *user, const struct ct_offload_ctx *ctx);
+  /**
+   * CT_OFFLOAD_CHANGED_*: something changed on a connection that it carries.
+   */
+  void (*conn_changed)(void *user, const struct ct_offload_ctx *ctx, uint32_t changed);
+  /**
+   * Frees what ct_offload_set_data() set, after the connection's conn_del.
+   */
+  void (*data_free)(void *user, void *data);
+  /**
+   * Everything it carries is to be dropped. A conn_del for each connection follows.
+   */
+  void (*flush)(void *user);
+};
+
+/**
+ * How far a connection got in one provider, and why not further.
+ */
+struct ct_offload_standing {
+  /**
+   * sizeof(struct ct_offload_standing), set by the caller in the first of an array.
+   */
+  size_t size;
+  /**
+   * The provider's name, NUL-terminated; cut off if it is long.
+   */
+  uint8_t provider[32];
+  /**
+   * CT_OFFLOAD_STATE_*.
+   */
+  uint32_t state;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+  /**
+   * Why the provider does not have it: "declined", "device-full", ...; empty when it has it.
+   */
+  uint8_t why[24];
+  /**
+   * Since when.
+   */
+  int64_t since_ms;
+  /**
+   * Packets that the provider carried, original then reply direction.
+   */
+  uint64_t packets[2];
+  /**
+   * Bytes that the provider carried.
+   */
+  uint64_t bytes[2];
+};
+
+/**
+ * What was counted of a provider.
+ */
+struct ct_offload_stats {
+  /**
+   * sizeof(struct ct_offload_stats), set by the caller.
+   */
+  size_t size;
+  /**
+   * Connections that it has or is being offered.
+   */
+  uint64_t held;
+  /**
+   * Connections that wait for its workers.
+   */
+  uint64_t waiting;
+  /**
+   * Adds that it accepted.
+   */
+  uint64_t added;
+  /**
+   * Deletes sent.
+   */
+  uint64_t deleted;
+  /**
+   * Times that it said yes to conn_established.
+   */
+  uint64_t established;
+  /**
+   * Times that it was asked when a connection was last used.
+   */
+  uint64_t updated;
+  /**
+   * Changes that it was told of.
+   */
+  uint64_t changed;
+  /**
+   * Flushes.
+   */
+  uint64_t flushed;
+  /**
+   * Connections that can_offload declined.
+   */
+  uint64_t declined;
+  /**
+   * Adds that failed.
+   */
+  uint64_t refused;
+  /**
+   * Offers that met a full device or a full queue.
+   */
+  uint64_t full;
+  /**
+   * Adds that were cancelled before they ran.
+   */
+  uint64_t cancelled;
+  /**
+   * Completions that came too late.
+   */
+  uint64_t late;
+  /**
+   * Packets that it carried, original then reply direction.
+   */
+  uint64_t packets[2];
+  /**
+   * Bytes that it carried.
+   */
+  uint64_t bytes[2];
 };
 
 /**
@@ -1407,6 +2117,76 @@ CT_API int conntrack_get_stats(struct conntrack *ct, struct ct_stats *stats);
 CT_API int conntrack_get_reason_count(struct conntrack *ct, uint8_t reason, uint64_t *count);
 
 /**
+ * Registers a provider that takes every connection, records what it is told and carries nothing. It is
+ * inline, is offered connections at commit, and says of each that it was used just now. `*out` receives
+ * a handle to look at it, which stays valid after the provider was unregistered.
+ *
+ * Returns 0; EEXIST when it is registered already; EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `out` points to a pointer.
+ */
+CT_API
+int ct_offload_dummy_register(struct conntrack *ct,
+                              int64_t now_ms,
+                              struct ct_offload_dummy **out);
+
+/**
+ * Frees a handle. NULL is ignored. The provider itself is unregistered by ct_offload_unregister().
+ *
+ * Threads: any; no other call with this handle may be under way.
+ *
+ * # Safety
+ * `dummy` is NULL or a handle that was not freed.
+ */
+CT_API void ct_offload_dummy_free(struct ct_offload_dummy *dummy);
+
+/**
+ * What the dummy provider counted. The caller sets `counts->size`.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `dummy` is a handle; `counts` points to a struct of the size that it says.
+ */
+CT_API
+int ct_offload_dummy_get_counts(struct ct_offload_dummy *dummy_,
+                                struct ct_offload_dummy_counts *counts);
+
+/**
+ * Sets all counts to zero.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `dummy` is a handle.
+ */
+CT_API int ct_offload_dummy_reset_counts(struct ct_offload_dummy *dummy_);
+
+/**
+ * Whether the dummy provider has a connection (`*contains`), and whether it was told that it is
+ * established (`*bidirectional`). Each may be NULL.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `dummy` is a handle; `contains` and `bidirectional` are NULL or point to numbers.
+ */
+CT_API
+int ct_offload_dummy_contains(struct ct_offload_dummy *dummy_,
+                              uint64_t connection,
+                              int *contains,
+                              int *bidirectional);
+
+/**
  * Begins a dump of all connections, or of those of `*zone`. The caller sets `dump->size`. A dump
  * holds nothing: it need not be ended.
  *
@@ -1563,6 +2343,166 @@ int conntrack_sweep(struct conntrack *ct,
                     struct ct_sweep *out);
 
 /**
+ * Takes a reference to the flow table of a zone; `*out` receives it, to be given back by
+ * ct_flow_table_put(). With the first reference, connections of the zone begin to enter the table as
+ * they become established (the rules are those of Linux's act_ct).
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `out` points to a pointer.
+ */
+CT_API
+int ct_flow_table_get(struct conntrack *ct,
+                      uint16_t zone,
+                      struct ct_flow_table **out);
+
+/**
+ * Gives a reference back. With the last one, all flows of the zone go back to the tracker. NULL is
+ * ignored. To be called before the instance is destroyed.
+ *
+ * Returns 0.
+ *
+ * Threads: any; no other call with this handle may be under way.
+ *
+ * # Safety
+ * `table` is NULL or a handle that was not given back.
+ */
+CT_API int ct_flow_table_put(struct ct_flow_table *table, int64_t now_ms);
+
+/**
+ * Looks a batch of untracked packets up in a flow table. A packet that is found has its verdict
+ * (state, zone, mark, label, connection), is translated, and has CT_CONN_FLOW in its
+ * `connection_flags`. All others keep `ct_state` 0 and are for conntrack_execute(). `*hits` (which may
+ * be NULL) becomes how many were found.
+ *
+ * Returns 0 or EINVAL; no packet was touched then.
+ *
+ * Threads: any number at once; no packet in two calls at the same time.
+ *
+ * # Safety
+ * As for conntrack_execute(); `table` is a handle; `hits` is NULL or points to a number.
+ */
+CT_API
+int ct_flow_table_lookup(struct ct_flow_table *table,
+                         struct ct_packet *packets,
+                         size_t n,
+                         int64_t now_ms,
+                         size_t *hits);
+
+/**
+ * Puts a connection into its zone's flow table, whatever its state.
+ *
+ * Returns 0; ENOENT when there is no such connection, or its zone has no flow table.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API int ct_flow_table_add(struct conntrack *ct, uint64_t connection, int64_t now_ms);
+
+/**
+ * Takes a connection out of its zone's flow table: it goes back to the tracker.
+ *
+ * Returns 0; ENOENT when it is in none.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API int ct_flow_table_remove(struct conntrack *ct, uint64_t connection, int64_t now_ms);
+
+/**
+ * Sets after how many milliseconds without a packet a flow leaves; 30,000 unless set. At least 1.
+ *
+ * Returns 0; EINVAL for 0.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `table` is a handle.
+ */
+CT_API int ct_flow_table_set_timeout(struct ct_flow_table *table, uint64_t timeout_ms);
+
+/**
+ * What was counted of a flow table. The caller sets `stats->size`.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `table` is a handle; `stats` points to a struct of the size that it says.
+ */
+CT_API int ct_flow_table_get_stats(struct ct_flow_table *table, struct ct_flow_table_stats *stats);
+
+/**
+ * Restores the metadata of packets that hardware handled half-way, without a look-up. The caller sets
+ * `connection`, CT_CONN_REPLY in `connection_flags` if the device met it in the reply direction, and
+ * `miss`, or instead of it CT_STATE_SRC_NAT and CT_STATE_DST_NAT in `ct_state`. A packet whose id is
+ * valid receives state, zone, mark, label, original tuple and `chain`. One whose id is stale, or whose
+ * `miss` is not in use, has `ct_state` 0 and `connection` 0 afterwards and is for conntrack_execute().
+ * `*resumed` (which may be NULL) becomes how many were restored.
+ *
+ * Returns 0 or EINVAL; no packet was touched then.
+ *
+ * Threads: any number at once; no packet in two calls at the same time.
+ *
+ * # Safety
+ * As for conntrack_execute(); `resumed` is NULL or points to a number.
+ */
+CT_API
+int conntrack_resume(struct conntrack *ct,
+                     struct ct_packet *packets,
+                     size_t n,
+                     int64_t now_ms,
+                     size_t *resumed);
+
+/**
+ * A number, from 1 to 65,535, that stands for where a packet stands when hardware gives up on it, for
+ * a device to carry in a register; and a reference to it. Equal contexts have the same number.
+ *
+ * Returns 0; EAGAIN when all numbers are in use; EINVAL; E2BIG.
+ *
+ * Threads: any; not meant for packet threads.
+ *
+ * # Safety
+ * `ct` is an instance; `miss` points to a struct of the size that it says; `number` points to a number.
+ */
+CT_API
+int ct_miss_get(struct conntrack *ct,
+                const struct ct_miss *miss,
+                uint32_t *number);
+
+/**
+ * Gives a reference to a number back. With the last one it stands for nothing.
+ *
+ * Returns 0; ENOENT when it is not in use.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API int ct_miss_put(struct conntrack *ct, uint32_t number);
+
+/**
+ * What a number stands for. The caller sets `miss->size`.
+ *
+ * Returns 0; ENOENT when it is not in use; EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `miss` points to a struct of the size that it says.
+ */
+CT_API int ct_miss_lookup(struct conntrack *ct, uint32_t number, struct ct_miss *miss);
+
+/**
  * Creates a connection tracker.
  *
  * `config` may be NULL for the defaults: profile `ovs`, 3,000,000 connections, no background thread.
@@ -1654,6 +2594,218 @@ int conntrack_take_fragments(struct conntrack *ct,
  * `ct` is an instance.
  */
 CT_API int conntrack_flush_fragments(struct conntrack *ct);
+
+/**
+ * Registers an offload provider. The struct is copied; `user` and the callbacks must stay valid until
+ * ct_offload_unregister() has returned. Connections that exist are offered to it with their next
+ * packets.
+ *
+ * Returns 0; EINVAL for a NULL name, a missing `conn_add` or `conn_del`, or unknown flags; EEXIST when
+ * one of this name is registered; EAGAIN when eight are; what `init` answers; E2BIG.
+ *
+ * Threads: any; also from callbacks of other providers.
+ *
+ * # Safety
+ * `ct` is an instance; `class` points to a struct of the size that it says, whose callbacks may be
+ * called from any thread with its `user`.
+ */
+CT_API
+int ct_offload_register(struct conntrack *ct,
+                        const struct ct_offload_class *class_,
+                        int64_t now_ms);
+
+/**
+ * Unregisters a provider. When this returns, none of its callbacks runs and none will; every
+ * connection that it carried got its conn_del, and `destroy` was called. From one of its own
+ * callbacks: that one call is not waited for.
+ *
+ * Returns 0; ENOENT when it is not registered; EBUSY from a callback of another provider.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `provider` is a text.
+ */
+CT_API int ct_offload_unregister(struct conntrack *ct, const char *provider, int64_t now_ms);
+
+/**
+ * Switches offload off (`on` 0) or on again. Off: when this returns no provider carries a connection,
+ * and all go on in software. On is the default.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API
+int ct_offload_enable(struct conntrack *ct,
+                      int on,
+                      int64_t now_ms);
+
+/**
+ * Whether offload is switched on: `*on` becomes 1 or 0.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `on` points to a number.
+ */
+CT_API int ct_offload_enabled(struct conntrack *ct, int *on);
+
+/**
+ * Says what came of an add to which conn_add answered EINPROGRESS: `error` 0, or an errno as conn_add
+ * would have given.
+ *
+ * Returns 0; ENOENT when no such add is under way: the connection or the provider ended meanwhile, and
+ * nothing happens; EINVAL for `error` EINPROGRESS.
+ *
+ * Threads: any; also from inside conn_add.
+ *
+ * # Safety
+ * `ct` is an instance; `provider` is a text.
+ */
+CT_API
+int ct_offload_complete(struct conntrack *ct,
+                        const char *provider,
+                        uint64_t connection,
+                        int error,
+                        int64_t now_ms);
+
+/**
+ * Reports on a connection that a provider carries, without being asked: traffic, the TCP window, a FIN
+ * or RST that only the device saw.
+ *
+ * Returns 0; ENOENT when the provider does not carry it; EINVAL; E2BIG.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `provider` is a text; `report` points to a struct of the size that it says.
+ */
+CT_API
+int ct_offload_report(struct conntrack *ct,
+                      const char *provider,
+                      uint64_t connection,
+                      const struct ct_offload_report *report,
+                      int64_t now_ms);
+
+/**
+ * Gives a connection back: it goes on in software, and the provider gets its conn_del.
+ *
+ * Returns 0; ENOENT when there is no such provider; EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `provider` is a text.
+ */
+CT_API
+int ct_offload_give_back(struct conntrack *ct,
+                         const char *provider,
+                         uint64_t connection,
+                         int64_t now_ms);
+
+/**
+ * Sets what a provider keeps with a connection that it carries or is being offered. It comes back in
+ * `ct_offload_ctx.data` and is freed by `data_free` after the connection's conn_del, or when it is
+ * replaced.
+ *
+ * Returns 0; ENOENT when the provider does not have the connection: `data` was freed then; EINVAL.
+ *
+ * Threads: any; also from inside conn_add.
+ *
+ * # Safety
+ * `ct` is an instance; `provider` is a text.
+ */
+CT_API
+int ct_offload_set_data(struct conntrack *ct,
+                        const char *provider,
+                        uint64_t connection,
+                        void *data);
+
+/**
+ * Does what waits for queued providers: `worker` (from 0) of `workers` threads that share the work,
+ * at most `budget` connections. `*done` (which may be NULL) becomes how many there were.
+ *
+ * Returns 0; EINVAL when `worker` is not below `workers`.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `done` is NULL or points to a number.
+ */
+CT_API
+int ct_offload_work(struct conntrack *ct,
+                    uint32_t worker,
+                    uint32_t workers,
+                    uint32_t budget,
+                    uint32_t *done);
+
+/**
+ * Starts `workers` threads of the library that do what ct_offload_work() does, until the instance is
+ * destroyed. 0 stops those that were started.
+ *
+ * Returns 0; EBUSY from a worker's own callback; EAGAIN when a thread cannot be started; EINVAL for
+ * more than 64.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API
+int ct_offload_start_workers(struct conntrack *ct,
+                             uint32_t workers);
+
+/**
+ * Asks the providers about everything that they carry, so that counters and expiry follow what
+ * hardware does. `*asked` (which may be NULL) becomes how many connections that were.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any; not meant for packet threads.
+ *
+ * # Safety
+ * `ct` is an instance; `asked` is NULL or points to a number.
+ */
+CT_API int ct_offload_refresh(struct conntrack *ct, int64_t now_ms, uint64_t *asked);
+
+/**
+ * How far a connection got in every provider, and why not further. `standings` is an array of `*n`
+ * structs, each with its `size` set; `*n` becomes how many were filled. One is filled for each
+ * provider, in the order in which they are called.
+ *
+ * Returns 0; ENOENT when the connection ended; EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `standings` points to `*n` structs of the size that the first one says.
+ */
+CT_API
+int ct_offload_get_standing(struct conntrack *ct,
+                            uint64_t connection,
+                            struct ct_offload_standing *standings,
+                            uint32_t *n);
+
+/**
+ * What was counted of a provider. The caller sets `stats->size`.
+ *
+ * Returns 0; ENOENT when it is not registered; EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `provider` is a text; `stats` points to a struct of the size that it says.
+ */
+CT_API
+int ct_offload_get_stats(struct conntrack *ct,
+                         const char *provider,
+                         struct ct_offload_stats *stats);
 
 /**
  * Sets the timeout policy `policy->id`, or sets it anew: what is not in `present` is then as policy 0

@@ -21,6 +21,8 @@ pub enum Error {
     Again(String),
     /// The object is in use, or the call may not be made from here (EBUSY).
     Busy(String),
+    /// An offload provider refused to begin, with this errno.
+    Provider(i32),
 }
 
 impl Error {
@@ -34,6 +36,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::NoMemory => f.write_str("out of memory"),
+            Error::Provider(errno) => write!(f, "the provider refused to begin (errno {errno})"),
             Error::Invalid(text)
             | Error::Exists(text)
             | Error::NotFound(text)

@@ -9,6 +9,7 @@ use super::{Cursor, Engine, Flush};
 use crate::alg::expect::Expectation;
 use crate::clock::Time;
 use crate::error::Error;
+use crate::offload::aging;
 use crate::offload::dispatch::Dispatch;
 use crate::table::{At, Flags, Guard, Probe};
 use crate::track;
@@ -187,6 +188,8 @@ impl Engine {
             assured: flags.contains(Flags::ASSURED),
             source_nat: flags.contains(Flags::SOURCE_NAT),
             destination_nat: flags.contains(Flags::DESTINATION_NAT),
+            flow: flags.contains(Flags::FLOW),
+            offloaded: flags.contains(Flags::HELD) && aging::is_held(guard.offload()),
             parent: None,
             helper: Helper::from_number(guard.helper()),
             timeout_policy: None,

@@ -26,16 +26,14 @@ use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, state};
 use super::events::{Before, Ending};
 use super::express;
 use super::flow::FlowTableRef;
-use super::follow::{self, Followed};
+use super::follow;
 use super::fragments::Fragments;
 use super::statistics::{Counter, Tally};
-use super::translate::{self, Occupied};
-use super::verdict::{self, Change};
+use super::translate;
 use crate::alg::expect::Parent;
 use crate::clock::Time;
 use crate::nat::Binding;
 use crate::offload::dispatch::Dispatch;
-use crate::offload::provider::Changed;
 use crate::packet::{self, Facts, Hints, Transport, fragment, proto};
 use crate::reason::Reason;
 use crate::table::{At, Flags, Guard, Place, Probe};
@@ -80,7 +78,7 @@ impl Slot<'_> {
 
     /// The packet's tuple. Only the rare paths want it again.
     #[cold]
-    fn tuple(&self) -> Tuple {
+    pub(super) fn tuple(&self) -> Tuple {
         self.key.tuple(self.side)
     }
 }
@@ -368,71 +366,8 @@ impl<'e> Batch<'e> {
         }
     }
 
-    /// The second pass of a packet through the same zone: its connection is known by id, and state
-    /// and timeout were dealt with by the first pass. `false` when the id no longer holds, or the
-    /// connection is a helper's control channel, whose packets always go the whole way.
-    fn process_cached<P: Descriptor>(&mut self, packet: &mut P) -> bool {
-        let last = packet.pass();
-        let Some(mut guard) = self.engine.table.get(last.connection) else {
-            return false;
-        };
-        if !guard.is_visible(&self.at)
-            || guard.zone() != self.action.zone
-            || verdict::is_control_channel(&guard)
-        {
-            return false;
-        }
-        let binding = translate::due(&guard, self.action, last.state);
-        let mut facts = None;
-        if binding.is_some() {
-            // Without the packet's headers nothing can be translated: the whole way says why.
-            let Ok(parsed) = packet::parse(packet.bytes(), &packet.hints(), &self.parse) else {
-                return false;
-            };
-            facts = Some(parsed);
-        }
-        self.tally.add(Counter::Cached, 1);
-        let mut metadata = Metadata {
-            connection: last.connection,
-            state: last.state,
-            reply: last.reply,
-            icmp_related: last.icmp_related,
-            zone: self.action.zone,
-            ..Metadata::default()
-        };
-        self.note(&guard);
-        self.set_mark_and_label(&mut guard);
-        self.tell(&guard);
-        verdict::read_mark_and_label(&guard, &mut metadata);
-        drop(guard);
-        if self.action.nat.is_some() {
-            metadata.connection = ConnectionId::NONE;
-        }
-        let mut modified = Modified::default();
-        if let (Some(binding), Some(facts)) = (&binding, &facts) {
-            let direction = if metadata.reply {
-                Direction::Reply
-            } else {
-                Direction::Original
-            };
-            modified = self.translate(packet, facts, binding, direction, &mut metadata);
-        }
-        packet.set_metadata(&metadata);
-        packet.set_modified(modified);
-        true
-    }
-
-    /// Sets mark and label as the action says.
-    #[inline(always)]
-    fn set_mark_and_label(&mut self, guard: &mut Guard<'e>) {
-        if verdict::set_mark_and_label(guard, self.action) == Change::Made {
-            self.dispatch
-                .on_changed(guard, Changed::Metadata, self.at.now);
-        }
-    }
-
     /// Translates a packet. One that cannot be translated becomes invalid.
-    fn translate<P: Descriptor>(
+    pub(super) fn translate<P: Descriptor>(
         &mut self,
         packet: &mut P,
         facts: &Facts,
@@ -683,79 +618,6 @@ impl<'e> Batch<'e> {
                 self.known(packet, facts, before, guard, direction)
             }
         }
-    }
-
-    /// 9 to 12: the verdict.
-    fn write<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>, judged: Judged<'e>) {
-        let mut metadata = Metadata {
-            state: judged.state | state::TRK,
-            reason: judged.reason,
-            zone: self.action.zone,
-            ..Metadata::default()
-        };
-        let mut modified = Modified::default();
-        match judged.connection {
-            Some((mut guard, direction)) => {
-                self.set_mark_and_label(&mut guard);
-                self.tell(&guard);
-                verdict::read_mark_and_label(&guard, &mut metadata);
-                metadata.reply = direction == Direction::Reply;
-                metadata.icmp_related = matches!(slot.facts.transport, Transport::Error(_));
-                if self.action.nat.is_none() {
-                    metadata.connection = guard.id();
-                }
-                let binding = translate::due(&guard, self.action, metadata.state);
-                let followed = Followed::of(&guard, &metadata);
-                if packet.wants_original() {
-                    self.write_original(packet, guard);
-                } else {
-                    drop(guard);
-                }
-                if let Some((original, reply)) = self.stored.take() {
-                    let engine = self.engine;
-                    let occupied = Occupied::new(&engine.table, original.zone, self.at.now);
-                    engine.translations.changed(&original, &reply, &occupied);
-                }
-                if let Some(binding) = binding {
-                    let facts = &slot.facts;
-                    modified = self.translate(packet, facts, &binding, direction, &mut metadata);
-                }
-                if let Some(followed) = followed {
-                    let facts = &slot.facts;
-                    let changed = &mut modified;
-                    self.follow(packet, facts, &followed, direction, &mut metadata, changed);
-                }
-            }
-            None => {
-                let parent = self.expected.take();
-                if let Some(parent) = &parent {
-                    metadata.mark = parent.mark;
-                    metadata.label = parent.label;
-                }
-                if packet.wants_original() {
-                    let original = parent.map_or_else(|| slot.tuple(), |parent| parent.original);
-                    packet.set_original(Some(&original));
-                }
-            }
-        }
-        packet.set_metadata(&metadata);
-        if modified != Modified::default() {
-            packet.set_modified(modified);
-        }
-    }
-
-    /// Tells the original tuple of a connection; for one that came from an expectation, that of its
-    /// parent.
-    pub(super) fn write_original<P: Descriptor>(&self, packet: &mut P, guard: Guard<'e>) {
-        let mut original = guard.original();
-        if guard.flags().contains(Flags::RELATED) {
-            let (parent, child) = (guard.parent(), guard.id());
-            drop(guard);
-            original = self.engine.parent_tuple(parent, child).unwrap_or(original);
-        } else {
-            drop(guard);
-        }
-        packet.set_original(Some(&original));
     }
 
     /// Milliseconds that a connection may be idle.

@@ -86,6 +86,10 @@ pub struct Connection {
     pub source_nat: bool,
     /// Its destination is translated.
     pub destination_nat: bool,
+    /// It is in its zone's flow table.
+    pub flow: bool,
+    /// An offload provider carries it.
+    pub offloaded: bool,
     /// It was created from an expectation; the tuple of the parent's original direction.
     pub parent: Option<Tuple>,
     /// Its helper.

@@ -10,6 +10,7 @@
 pub mod action;
 mod admin;
 mod batch;
+mod cached;
 pub mod config;
 mod create;
 pub mod descriptor;

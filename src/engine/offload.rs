@@ -10,7 +10,6 @@ use super::events::Ending;
 use super::statistics::Counter;
 use crate::clock::Time;
 use crate::error::Error;
-use crate::offload::UserData;
 use crate::offload::connections::{Connections, Tracked};
 use crate::offload::dispatch::{Dispatch, Returns, Seen};
 use crate::offload::provider::{Delta, Provider, Refusal, Report};
@@ -128,7 +127,7 @@ impl Engine {
         &self,
         provider: &str,
         id: ConnectionId,
-        data: UserData,
+        data: usize,
     ) -> Result<(), Error> {
         self.offload.set_data(provider, id, data)
     }

@@ -1,9 +1,14 @@
 //! What the caller gets: mark, label and original tuple of the packet's connection.
 
 use super::action::Action;
-use super::descriptor::Metadata;
-use crate::packet::proto;
+use super::batch::{Batch, Judged, Slot};
+use super::descriptor::{Descriptor, Metadata, Modified, state};
+use super::follow::Followed;
+use super::translate::{self, Occupied};
+use crate::offload::provider::Changed;
+use crate::packet::{Transport, proto};
 use crate::table::{Flags, Guard};
+use crate::tuple::Direction;
 
 /// TCP port of FTP's control channel.
 const FTP: u16 = 21;
@@ -13,7 +18,7 @@ const TFTP: u16 = 69;
 /// Sets mark and label as the action says. A connection that came from an expectation keeps those of
 /// its parent (Open vSwitch's `set_mark` and `set_label`).
 #[inline(always)]
-pub(super) fn set_mark_and_label(guard: &mut Guard<'_>, action: &Action) -> Change {
+fn set_mark_and_label(guard: &mut Guard<'_>, action: &Action) -> Change {
     if action.mark.is_some() || action.label.is_some() {
         set_given(guard, action)
     } else {
@@ -79,5 +84,94 @@ pub(super) fn is_control_channel(guard: &Guard<'_>) -> bool {
         proto::TCP => low == FTP || high == FTP || guard.flags().contains(Flags::HELPER),
         proto::UDP => low == TFTP || high == TFTP || guard.flags().contains(Flags::HELPER),
         _ => false,
+    }
+}
+
+impl<'e> Batch<'e> {
+    /// Sets mark and label as the action says.
+    #[inline(always)]
+    pub(super) fn set_mark_and_label(&mut self, guard: &mut Guard<'e>) {
+        if set_mark_and_label(guard, self.action) == Change::Made {
+            self.dispatch
+                .on_changed(guard, Changed::Metadata, self.at.now);
+        }
+    }
+
+    /// 9 to 12: the verdict.
+    pub(super) fn write<P: Descriptor>(
+        &mut self,
+        packet: &mut P,
+        slot: &Slot<'e>,
+        judged: Judged<'e>,
+    ) {
+        let mut metadata = Metadata {
+            state: judged.state | state::TRK,
+            reason: judged.reason,
+            zone: self.action.zone,
+            ..Metadata::default()
+        };
+        let mut modified = Modified::default();
+        match judged.connection {
+            Some((mut guard, direction)) => {
+                self.set_mark_and_label(&mut guard);
+                self.tell(&guard);
+                read_mark_and_label(&guard, &mut metadata);
+                metadata.reply = direction == Direction::Reply;
+                metadata.icmp_related = matches!(slot.facts.transport, Transport::Error(_));
+                if self.action.nat.is_none() {
+                    metadata.connection = guard.id();
+                }
+                let binding = translate::due(&guard, self.action, metadata.state);
+                let followed = Followed::of(&guard, &metadata);
+                if packet.wants_original() {
+                    self.write_original(packet, guard);
+                } else {
+                    drop(guard);
+                }
+                if let Some((original, reply)) = self.stored.take() {
+                    let engine = self.engine;
+                    let occupied = Occupied::new(&engine.table, original.zone, self.at.now);
+                    engine.translations.changed(&original, &reply, &occupied);
+                }
+                if let Some(binding) = binding {
+                    let facts = &slot.facts;
+                    modified = self.translate(packet, facts, &binding, direction, &mut metadata);
+                }
+                if let Some(followed) = followed {
+                    let facts = &slot.facts;
+                    let changed = &mut modified;
+                    self.follow(packet, facts, &followed, direction, &mut metadata, changed);
+                }
+            }
+            None => {
+                let parent = self.expected.take();
+                if let Some(parent) = &parent {
+                    metadata.mark = parent.mark;
+                    metadata.label = parent.label;
+                }
+                if packet.wants_original() {
+                    let original = parent.map_or_else(|| slot.tuple(), |parent| parent.original);
+                    packet.set_original(Some(&original));
+                }
+            }
+        }
+        packet.set_metadata(&metadata);
+        if modified != Modified::default() {
+            packet.set_modified(modified);
+        }
+    }
+
+    /// Tells the original tuple of a connection; for one that came from an expectation, that of its
+    /// parent.
+    pub(super) fn write_original<P: Descriptor>(&self, packet: &mut P, guard: Guard<'e>) {
+        let mut original = guard.original();
+        if guard.flags().contains(Flags::RELATED) {
+            let (parent, child) = (guard.parent(), guard.id());
+            drop(guard);
+            original = self.engine.parent_tuple(parent, child).unwrap_or(original);
+        } else {
+            drop(guard);
+        }
+        packet.set_original(Some(&original));
     }
 }

@@ -6,8 +6,9 @@ use super::execute::time;
 use super::guard::{Failure, guard, invalid};
 use super::handle::{conntrack, instance, peek};
 use super::types::{
-    CT_STATUS_ASSURED, CT_STATUS_DST_NAT, CT_STATUS_SEEN_REPLY, CT_STATUS_SRC_NAT, ct_connection,
-    ct_dump, ct_expectation, ct_filter, ct_tuple,
+    CT_STATUS_ASSURED, CT_STATUS_DST_NAT, CT_STATUS_HW_OFFLOAD, CT_STATUS_OFFLOAD,
+    CT_STATUS_SEEN_REPLY, CT_STATUS_SRC_NAT, ct_connection, ct_dump, ct_expectation, ct_filter,
+    ct_tuple,
 };
 use super::{convert, filter, tuple};
 use crate::clock::Time;
@@ -50,7 +51,9 @@ pub(super) fn to_c(connection: &Connection) -> ct_connection {
         status: flag(connection.seen_reply, CT_STATUS_SEEN_REPLY)
             | flag(connection.assured, CT_STATUS_ASSURED)
             | flag(connection.source_nat, CT_STATUS_SRC_NAT)
-            | flag(connection.destination_nat, CT_STATUS_DST_NAT),
+            | flag(connection.destination_nat, CT_STATUS_DST_NAT)
+            | flag(connection.flow, CT_STATUS_OFFLOAD)
+            | flag(connection.offloaded, CT_STATUS_HW_OFFLOAD),
         label: connection.label.to_be_bytes(),
         remaining_ms: connection.remaining,
         created_ms: connection.created.as_millis(),

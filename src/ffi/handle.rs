@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::convert;
 use super::guard::{Failure, guard, invalid};
 use super::types::{CT_CONFIG_ACCOUNTING, CT_CONFIG_BACKGROUND_SWEEP, ct_config, ct_packet};
+use super::workers::Workers;
 use crate::clock::Time;
 use crate::engine::config::{Config, DEFAULT_MAX_CONNECTIONS, Profile};
 use crate::engine::fragments::Reassembly;
@@ -26,6 +27,7 @@ pub struct conntrack {
     pub(super) poisoned: AtomicBool,
     pub(super) fragments: Reassembly<ct_packet>,
     background: Option<Background>,
+    workers: Workers,
 }
 
 struct Background {
@@ -47,7 +49,13 @@ impl conntrack {
             poisoned: AtomicBool::new(false),
             fragments: Reassembly::new(Limits::default(), false),
             background: None,
+            workers: Workers::default(),
         })
+    }
+
+    /// Stops the workers that run, and starts others.
+    pub(super) fn set_workers(&self, n: usize) -> Result<(), Error> {
+        self.workers.set(&self.engine, n)
     }
 
     /// Notes the time for the background thread, if there is one.

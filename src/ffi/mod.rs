@@ -11,17 +11,22 @@
 
 pub mod control;
 mod convert;
+pub mod dummy;
 pub mod dump;
 pub mod execute;
 mod filter;
+pub mod flow_table;
 mod guard;
 pub mod handle;
 pub mod ipf;
 mod nat;
+pub mod offload;
 mod packet;
+mod provider;
 mod status;
 pub mod timeouts;
 mod tuple;
 pub mod types;
 pub mod version;
+mod workers;
 pub mod zones;

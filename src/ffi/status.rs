@@ -18,6 +18,9 @@ pub(super) const fn errno(error: &Error) -> c_int {
         Error::NotFound(_) => libc::ENOENT,
         Error::Again(_) => libc::EAGAIN,
         Error::Busy(_) => libc::EBUSY,
+        // What cannot be an errno is one that says nothing.
+        Error::Provider(errno) if *errno > 0 => *errno,
+        Error::Provider(_) => libc::EIO,
     }
 }
 

@@ -2,20 +2,22 @@
 //!
 //! Enumerations arrive as integers and are checked; constants are literals, because the header
 //! generator copies them as they stand. Those of one purpose that came later have a file of their own:
-//! `policy` (timeouts, limits, filters).
+//! `policy` (timeouts, limits, filters) and `offload` (providers, flow tables, misses).
 
 use super::convert::Sized_;
 
 macro_rules! sized {
     ($($name:ident: $first:literal;)*) => {$(
-        // SAFETY: `repr(C)`, begins with its size, holds numbers only.
+        // SAFETY: `repr(C)`, begins with its size, holds numbers and addresses only.
         unsafe impl Sized_ for $name {
             const SHORTEST: usize = $first;
         }
         const _: () = assert!(size_of::<$name>() >= $first);
     )*};
 }
+mod offload;
 mod policy;
+pub use offload::*;
 pub use policy::*;
 
 /// Open vSwitch's userspace datapath, without its defects and races.
@@ -85,6 +87,8 @@ pub const CT_OFFSET_UNKNOWN: u16 = 65535;
 pub const CT_CONN_REPLY: u32 = 1;
 /// The connection of `connection` was found by an ICMP error.
 pub const CT_CONN_ICMP_RELATED: u32 = 2;
+/// The packet took the fast path of a flow table.
+pub const CT_CONN_FLOW: u32 = 4;
 
 /// The packet is the datapath's again: `ct_packet.verdict`.
 pub const CT_VERDICT_PASS: u8 = 0;
@@ -128,8 +132,10 @@ pub struct ct_packet {
     pub cookie: u64,
     /// Where to put the connection's original tuple, and where to find it in a later pass; or NULL.
     pub orig_tuple: *mut ct_tuple,
+    /// For conntrack_resume(): a number of ct_miss_get(), or 0.
+    pub miss: u32,
     /// Must be 0.
-    pub reserved_in: [u64; 2],
+    pub reserved_in: [u32; 3],
 
     /// The connection: what the last pass found, 0 for none. An id, not a pointer.
     pub connection: u64,
@@ -151,8 +157,10 @@ pub struct ct_packet {
     pub length_delta: i32,
     /// CT_CONN_*.
     pub connection_flags: u32,
+    /// From conntrack_resume(): the chain, or recirculation id, at which the packet goes on.
+    pub chain: u32,
     /// Left alone.
-    pub reserved_out: [u64; 2],
+    pub reserved_out: [u32; 3],
 }
 
 const _: () = assert!(size_of::<ct_packet>() == 128);
@@ -281,6 +289,11 @@ pub const CT_STATUS_ASSURED: u32 = 4;
 pub const CT_STATUS_SRC_NAT: u32 = 16;
 /// Its destination is translated.
 pub const CT_STATUS_DST_NAT: u32 = 32;
+
+/// It is in its zone's flow table.
+pub const CT_STATUS_OFFLOAD: u32 = 16384;
+/// An offload provider carries it.
+pub const CT_STATUS_HW_OFFLOAD: u32 = 32768;
 
 /// A connection, as listings show it.
 #[repr(C)]

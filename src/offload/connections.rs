@@ -69,5 +69,6 @@ pub(super) fn context_of(connections: &dyn Connections, guard: &Guard<'_>, now: 
         timeout: tracked.timeout,
         tcp: tracked.tcp,
         now,
+        data: 0,
     }
 }

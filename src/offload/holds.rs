@@ -30,18 +30,17 @@ const REFUSALS: usize = 64;
 
 /// What a provider keeps with a connection: a word (for C, an address), and what becomes of it when
 /// the connection leaves the provider.
-pub struct UserData {
+pub(super) struct UserData {
     value: usize,
     destroy: Option<Box<dyn FnOnce(usize) + Send>>,
 }
 
 impl UserData {
     /// A word. `destroy` is called with it exactly once, after the connection's `conn_del`.
-    #[must_use]
-    pub fn new(value: usize, destroy: impl FnOnce(usize) + Send + 'static) -> UserData {
+    pub(super) fn new(value: usize, destroy: Box<dyn FnOnce(usize) + Send>) -> UserData {
         UserData {
             value,
-            destroy: Some(Box::new(destroy)),
+            destroy: Some(destroy),
         }
     }
 }
@@ -150,6 +149,16 @@ struct Entry {
     answer: Answer,
     carried: [Delta; 2],
     data: Option<UserData>,
+}
+
+impl Entry {
+    /// What the provider is told, with its own data.
+    fn told(&self) -> Context {
+        Context {
+            data: self.data.as_ref().map_or(0, |data| data.value),
+            ..self.context
+        }
+    }
 }
 
 /// What a listing tells of a connection that a provider has.
@@ -302,7 +311,7 @@ impl Holds {
                 return None;
             }
             entry.busy = true;
-            let mut context = entry.context;
+            let mut context = entry.told();
             context.now = now;
             Some(Turn {
                 op: Op::Update,
@@ -341,7 +350,7 @@ impl Holds {
                 }
                 Claim::Turn(Box::new(Turn {
                     op,
-                    context: entry.context,
+                    context: entry.told(),
                 }))
             }
         }
@@ -487,7 +496,7 @@ impl Holds {
     pub(super) fn evict(&self, id: ConnectionId) -> Option<(Context, Option<UserData>)> {
         let entry = lock(self.shard(id)).entries.remove(&id.0)?;
         self.count.fetch_sub(1, Ordering::Relaxed);
-        entry.accepted.then_some((entry.context, entry.data))
+        entry.accepted.then_some((entry.told(), entry.data))
     }
 }
 

@@ -26,5 +26,3 @@ mod serve;
 pub mod sim;
 pub mod state;
 pub mod statistics;
-
-pub use holds::UserData;

@@ -94,6 +94,8 @@ pub struct Context {
     pub tcp: Option<[TcpSide; 2]>,
     /// Time of the packet or sweep that caused the call.
     pub now: Time,
+    /// The word that the provider keeps with it; zero when there is none.
+    pub data: usize,
 }
 
 /// Why an add was not carried out.
@@ -221,6 +223,15 @@ pub trait Provider: Send + Sync {
     /// Any error refuses the registration and is passed to the caller.
     fn init(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// Called once, after every other callback of it.
+    fn destroy(&self) {}
+
+    /// What becomes of a word that it kept with a connection, once the connection has left it. Called
+    /// when such a word is set.
+    fn data_free(&self) -> Box<dyn FnOnce(usize) + Send> {
+        Box::new(|_| {})
     }
 
     /// Whether it would carry this connection.

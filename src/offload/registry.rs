@@ -284,6 +284,7 @@ impl Registry {
                 serve::put(&mut guard, entry.slot, Byte::NEW);
             }
         }
+        entry.provider.destroy();
         Ok(())
     }
 
@@ -450,8 +451,9 @@ impl Registry {
     /// # Errors
     /// [`Error::NotFound`] when there is no such provider, or it does not have the connection; the
     /// word is destroyed then.
-    pub fn set_data(&self, name: &str, id: ConnectionId, data: UserData) -> Result<(), Error> {
+    pub fn set_data(&self, name: &str, id: ConnectionId, data: usize) -> Result<(), Error> {
         let entry = self.find(name)?;
+        let data = UserData::new(data, entry.provider.data_free());
         let gone = |_data| Error::NotFound(format!("{name} does not have this connection"));
         entry.holds.set_data(id, data).map_err(gone)
     }

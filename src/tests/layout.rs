@@ -48,8 +48,8 @@ layouts! {
     ct_config { size, profile, max_connections, initial_connections, flags, sweep_interval_ms, reserved }
     ct_packet {
         data, length, total_length, flags, l3_offset, l4_offset, tailroom, in_port, cookie, orig_tuple,
-        reserved_in, connection, ct_state, ct_zone, verdict, reason, ct_mark, modified, ct_label,
-        length_delta, connection_flags, reserved_out
+        miss, reserved_in, connection, ct_state, ct_zone, verdict, reason, ct_mark, modified, ct_label,
+        length_delta, connection_flags, chain, reserved_out
     }
     ct_tuple {
         src, dst, src_port, dst_port, zone, ip_version, protocol, icmp_type, icmp_code, reserved
@@ -72,6 +72,43 @@ layouts! {
         size, v4, v6, max_frags, frags, min_v4_frag_size, min_v6_frag_size, lifetime_ms, max_bytes,
         counts_v4, counts_v6
     }
+    ct_offload_tcp_side {
+        flags, scale, sent_end, reply_end, max_win, max_ack
+    }
+    ct_offload_ctx {
+        size, connection, original, reply, mark, ct_state, label, in_port_original,
+        in_port_reply, timeout_ms, now_ms, data, flags, reserved, tcp
+    }
+    ct_offload_report {
+        size, flags, reserved, last_used_ms, packets, bytes, tcp
+    }
+    ct_offload_op {
+        type_, changed, error, reserved, ctx, report
+    }
+    ct_offload_op_batch {
+        size, ops, len
+    }
+    ct_offload_class {
+        size, name, user, priority, offer_at, flags, capacity, queue, zone, reserved, init,
+        destroy, batch_submit, can_offload, conn_add, conn_del, conn_update, conn_established,
+        conn_changed, data_free, flush
+    }
+    ct_offload_standing {
+        size, provider, state, reserved, why, since_ms, packets, bytes
+    }
+    ct_offload_stats {
+        size, held, waiting, added, deleted, established, updated, changed, flushed, declined,
+        refused, full, cancelled, late, packets, bytes
+    }
+    ct_flow_table_stats {
+        size, zone, reserved, timeout_ms, hits, misses, refused, added, closed, aged, removed
+    }
+    ct_miss {
+        size, chain, in_port, done, reserved, cookie
+    }
+    ct_offload_dummy_counts {
+        size, added, deleted, updated, established, changed, flushed, held
+    }
     ct_timeout_policy { size, id, present, seconds, name }
     ct_zone_limit { zone, reserved, limit, guarantee, count }
     ct_tuple_filter {
@@ -90,6 +127,17 @@ layouts! {
 }
 
 constants! {
+    CT_OFFER_AT_COMMIT CT_OFFER_AT_FIRST_REPLY CT_OFFER_AT_HANDSHAKE CT_OFFER_AT_BOTH
+    CT_OFFLOAD_QUEUED CT_OFFLOAD_WANTS_CONTROL CT_OFFLOAD_ONE_ZONE CT_TCP_SIDE_SCALE
+    CT_TCP_SIDE_CLOSE_INITIATED CT_TCP_SIDE_LAST_ACK_SEEN CT_TCP_SIDE_DATA_UNACKED
+    CT_OFFLOAD_CTX_TCP CT_OFFLOAD_REPORT_USED CT_OFFLOAD_REPORT_CLOSING_ORIGINAL
+    CT_OFFLOAD_REPORT_CLOSING_REPLY CT_OFFLOAD_REPORT_TCP CT_OFFLOAD_OP_ADD CT_OFFLOAD_OP_DEL
+    CT_OFFLOAD_OP_UPD CT_OFFLOAD_OP_POLICY CT_OFFLOAD_OP_FLUSH CT_OFFLOAD_OP_EST
+    CT_OFFLOAD_OP_CHANGED CT_OFFLOAD_CHANGED_METADATA CT_OFFLOAD_CHANGED_POLICY
+    CT_OFFLOAD_CHANGED_NAT CT_OFFLOAD_STATE_NONE CT_OFFLOAD_STATE_PENDING CT_OFFLOAD_STATE_ADDED
+    CT_OFFLOAD_STATE_ASKED CT_OFFLOAD_STATE_ESTABLISHED CT_OFFLOAD_STATE_CLOSING
+    CT_OFFLOAD_STATE_FAILED CT_CONN_FLOW CT_STATUS_OFFLOAD CT_STATUS_HW_OFFLOAD
+    CT_OFFLOAD_UNTOUCHED
     CT_PROFILE_OVS CT_PROFILE_KERNEL CT_PROFILE_STRICT
     CT_CONFIG_ACCOUNTING CT_CONFIG_BACKGROUND_SWEEP
     CT_STATE_NEW CT_STATE_ESTABLISHED CT_STATE_RELATED CT_STATE_REPLY_DIR CT_STATE_INVALID
@@ -168,6 +216,7 @@ fn the_header_has_the_constants_that_rust_compiled() {
     assert!(agreed, "{words}");
     let declared: usize = [
         include_str!("../ffi/types.rs"),
+        include_str!("../ffi/types/offload.rs"),
         include_str!("../ffi/types/policy.rs"),
     ]
     .iter()

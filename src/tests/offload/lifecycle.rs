@@ -6,7 +6,6 @@ use super::{
 use crate::engine::Flush;
 use crate::engine::action::{Action, Helper, Masked};
 use crate::error::Error;
-use crate::offload::UserData;
 use crate::offload::dummy::Dummy;
 use crate::offload::provider::{Context, OfferAt, Preferences, Provider, Refusal, Report, Taken};
 use crate::offload::state::{State, Why};
@@ -309,20 +308,51 @@ fn a_provider_that_cannot_begin_is_not_registered() {
 }
 
 #[test]
-fn data_of_a_provider_are_destroyed_once_after_the_delete() {
-    let (engine, dummy) = with_dummy(Preferences::default());
+fn data_of_a_provider_are_freed_once_after_the_delete() {
+    #[derive(Default)]
+    struct Told {
+        deleted: Vec<usize>,
+        freed: Vec<(usize, usize)>,
+    }
+    struct Keeper(Arc<Mutex<Told>>);
+    impl Provider for Keeper {
+        fn name(&self) -> &str {
+            "keeper"
+        }
+        fn preferences(&self) -> Preferences {
+            Preferences::default()
+        }
+        fn data_free(&self) -> Box<dyn FnOnce(usize) + Send> {
+            let told = Arc::clone(&self.0);
+            Box::new(move |data| {
+                let mut told = lock(&told);
+                let deleted = told.deleted.len();
+                told.freed.push((data, deleted));
+            })
+        }
+        fn conn_add(&self, _context: &Context) -> Result<Taken, Refusal> {
+            Ok(Taken::Now)
+        }
+        fn conn_del(&self, context: &Context) -> Report {
+            lock(&self.0).deleted.push(context.data);
+            Report::default()
+        }
+    }
+    let engine = engine();
+    let told = Arc::new(Mutex::new(Told::default()));
+    engine
+        .register_provider(Box::new(Keeper(Arc::clone(&told))), at(0))
+        .expect("registers");
     let id = open_udp(&engine, 5, 1);
-    let destroyed = Arc::new(Mutex::new(Vec::new()));
-    let seen = destroyed.clone();
-    let data = UserData::new(42, move |value| {
-        lock(&seen).push((value, dummy.contains(id)))
-    });
-    engine.set_offload_data("dummy", id, data).expect("held");
-    assert_eq!(engine.offload_data("dummy", id), Some(42));
-    assert!(lock(&destroyed).is_empty());
+    engine.set_offload_data("keeper", id, 41).expect("held");
+    engine.set_offload_data("keeper", id, 42).expect("held");
+    assert_eq!(lock(&told).freed, [(41, 0)]);
+    assert_eq!(engine.offload_data("keeper", id), Some(42));
     engine.flush(Flush::All, at(2)).expect("flushes");
-    assert_eq!(*lock(&destroyed), [(42, false)]);
-    assert_eq!(engine.offload_data("dummy", id), None);
+    assert_eq!(lock(&told).deleted, [42]);
+    assert_eq!(lock(&told).freed, [(41, 0), (42, 1)]);
+    assert!(engine.set_offload_data("keeper", id, 43).is_err());
+    assert_eq!(lock(&told).freed.last(), Some(&(43, 1)));
 }
 
 #[test]
