@@ -89,7 +89,9 @@ static void filters(struct conntrack *ct)
     } while (0)
     REFUSED(size, 0);
     REFUSED(flags, 8);
-    REFUSED(reserved[6], 1);
+    REFUSED(reserved[4], 1);
+    REFUSED(flow, 3);
+    REFUSED(offloaded, 9);
     REFUSED(mark, 1);
     REFUSED(label[0], 1);
     REFUSED(seen_reply, 3);
