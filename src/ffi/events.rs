@@ -134,10 +134,10 @@ pub unsafe extern "C" fn conntrack_take_events(
         if !size.is_multiple_of(align_of::<ct_event>()) {
             return Err(invalid("the size of a struct is wrong"));
         }
+        convert::store(taken, 0)?;
         if !lost.is_null() {
             convert::store(lost, 0)?;
         }
-        convert::store(taken, 0)?;
         let mut count = 0;
         while count < n {
             let Some(event) = listener.next() else {
