@@ -202,23 +202,30 @@ mod models {
     use super::*;
     use crate::sync::{Arc, thread, with_weak};
 
-    /// Threads put three values each into two places, another one takes out what it finds.
+    /// Threads put three values each into two places, and this one; another one takes out what it finds.
     fn scenario(putters: u32) {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(2);
         model.check(move || {
             let queue = Arc::new(Queue::<u32>::new(2).expect("memory"));
-            let threads: Vec<_> = (1..=putters)
+            let put = |queue: &Queue<u32>, putter: u32| -> usize {
+                (0..3).filter(|i| queue.put(&(putter * 10 + i))).count()
+            };
+            let threads: Vec<_> = (1..putters)
                 .map(|putter| {
                     let queue = queue.clone();
-                    thread::spawn(move || (0..3).filter(|i| queue.put(&(putter * 10 + i))).count())
+                    thread::spawn(move || put(&queue, putter))
                 })
                 .collect();
-            let mut seen: Vec<u32> = (0..3).filter_map(|_| queue.take()).collect();
-            let stored: usize = threads
-                .into_iter()
-                .map(|thread| thread.join().expect("no panic"))
-                .sum();
+            let taker = {
+                let queue = queue.clone();
+                thread::spawn(move || (0..3).filter_map(|_| queue.take()).collect::<Vec<u32>>())
+            };
+            let mut stored = put(&queue, putters);
+            for thread in threads {
+                stored += thread.join().expect("no panic");
+            }
+            let mut seen = taker.join().expect("no panic");
             seen.extend(std::iter::from_fn(|| queue.take()));
             assert_eq!(seen.len(), stored, "{seen:?}");
             for putter in 1..=putters {
