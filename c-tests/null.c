@@ -145,6 +145,127 @@ static void events(struct conntrack *ct)
     conntrack_unlisten(NULL);
 }
 
+/* Offload: providers, flow tables, misses. */
+static int add(void *user, const struct ct_offload_ctx *ctx)
+{
+    (void)user;
+    (void)ctx;
+    return 0;
+}
+
+static void del(void *user, const struct ct_offload_ctx *ctx, struct ct_offload_report *report)
+{
+    (void)user;
+    (void)ctx;
+    (void)report;
+}
+
+static void offload(struct conntrack *ct)
+{
+    struct ct_offload_class class = {.size = sizeof class, .name = "p", .conn_add = add,
+                                     .conn_del = del};
+    struct ct_offload_class bad = class;
+    struct ct_offload_report report = {.size = sizeof report};
+    struct ct_offload_standing standing = {.size = 3};
+    struct ct_offload_stats stats = {.size = sizeof stats};
+    struct ct_offload_dummy *dummy = NULL;
+    struct ct_offload_dummy_counts counts = {.size = sizeof counts};
+    struct ct_flow_table *table = NULL;
+    struct ct_flow_table_stats flows = {.size = sizeof flows};
+    struct ct_miss miss = {.size = sizeof miss};
+    uint32_t n = 1;
+    int on = 0;
+
+    CHECK(ct_offload_register(NULL, &class, 0) == EINVAL);
+    CHECK(ct_offload_register(ct, NULL, 0) == EINVAL);
+    bad.size = 9;
+    CHECK(ct_offload_register(ct, &bad, 0) == EINVAL);
+    bad = class;
+    bad.name = NULL;
+    CHECK(ct_offload_register(ct, &bad, 0) == EINVAL);
+    bad.name = "";
+    CHECK(ct_offload_register(ct, &bad, 0) == EINVAL);
+    bad = class;
+    bad.conn_add = NULL;
+    CHECK(ct_offload_register(ct, &bad, 0) == EINVAL);
+    bad = class;
+    bad.conn_del = NULL;
+    CHECK(ct_offload_register(ct, &bad, 0) == EINVAL);
+    bad = class;
+    bad.flags = 1u << 30;
+    CHECK(ct_offload_register(ct, &bad, 0) == EINVAL);
+    bad = class;
+    bad.offer_at = 99;
+    CHECK(ct_offload_register(ct, &bad, 0) == EINVAL);
+    bad = class;
+    bad.reserved = 1;
+    CHECK(ct_offload_register(ct, &bad, 0) == EINVAL);
+    CHECK(ct_offload_register(ct, &class, 0) == 0);
+    CHECK(ct_offload_unregister(NULL, "p", 0) == EINVAL);
+    CHECK(ct_offload_unregister(ct, NULL, 0) == EINVAL);
+    CHECK(ct_offload_unregister(ct, "q", 0) == ENOENT);
+    CHECK(ct_offload_enable(NULL, 1, 0) == EINVAL);
+    CHECK(ct_offload_enabled(NULL, &on) == EINVAL);
+    CHECK(ct_offload_enabled(ct, NULL) == EINVAL);
+    CHECK(ct_offload_complete(NULL, "p", 1, 0, 0) == EINVAL);
+    CHECK(ct_offload_complete(ct, NULL, 1, 0, 0) == EINVAL);
+    CHECK(ct_offload_complete(ct, "p", 1, 0, 0) == ENOENT);
+    CHECK(ct_offload_report(NULL, "p", 1, &report, 0) == EINVAL);
+    CHECK(ct_offload_report(ct, "p", 1, NULL, 0) == EINVAL);
+    CHECK(ct_offload_report(ct, NULL, 1, &report, 0) == EINVAL);
+    CHECK(ct_offload_report(ct, "p", 1, &report, 0) == ENOENT);
+    CHECK(ct_offload_give_back(NULL, "p", 1, 0) == EINVAL);
+    CHECK(ct_offload_give_back(ct, NULL, 1, 0) == EINVAL);
+    CHECK(ct_offload_give_back(ct, "q", 1, 0) == ENOENT);
+    CHECK(ct_offload_set_data(NULL, "p", 1, NULL) == EINVAL);
+    CHECK(ct_offload_set_data(ct, NULL, 1, NULL) == EINVAL);
+    CHECK(ct_offload_set_data(ct, "p", 1, NULL) == ENOENT);
+    CHECK(ct_offload_work(NULL, 0, 1, 1, NULL) == EINVAL);
+    CHECK(ct_offload_work(ct, 1, 1, 1, NULL) == EINVAL);
+    CHECK(ct_offload_work(ct, 0, 0, 1, NULL) == EINVAL);
+    CHECK(ct_offload_start_workers(NULL, 1) == EINVAL);
+    CHECK(ct_offload_start_workers(ct, 65) == EINVAL);
+    CHECK(ct_offload_refresh(NULL, 0, NULL) == EINVAL);
+    CHECK(ct_offload_get_standing(NULL, 1, &standing, &n) == EINVAL);
+    CHECK(ct_offload_get_standing(ct, 1, &standing, NULL) == EINVAL);
+    CHECK(ct_offload_get_standing(ct, 1, &standing, &n) == ENOENT);
+    CHECK(ct_offload_get_stats(NULL, "p", &stats) == EINVAL);
+    CHECK(ct_offload_get_stats(ct, NULL, &stats) == EINVAL);
+    CHECK(ct_offload_get_stats(ct, "p", NULL) == EINVAL);
+    CHECK(ct_offload_unregister(ct, "p", 0) == 0);
+
+    CHECK(ct_offload_dummy_register(NULL, 0, &dummy) == EINVAL);
+    CHECK(ct_offload_dummy_register(ct, 0, NULL) == EINVAL);
+    CHECK(ct_offload_dummy_get_counts(NULL, &counts) == EINVAL);
+    CHECK(ct_offload_dummy_reset_counts(NULL) == EINVAL);
+    CHECK(ct_offload_dummy_contains(NULL, 1, &on, &on) == EINVAL);
+
+    CHECK(ct_flow_table_get(NULL, 0, &table) == EINVAL);
+    CHECK(ct_flow_table_get(ct, 0, NULL) == EINVAL);
+    CHECK(ct_flow_table_lookup(NULL, NULL, 0, 0, NULL) == EINVAL);
+    CHECK(ct_flow_table_add(NULL, 1, 0) == EINVAL);
+    CHECK(ct_flow_table_remove(NULL, 1, 0) == EINVAL);
+    CHECK(ct_flow_table_set_timeout(NULL, 1) == EINVAL);
+    CHECK(ct_flow_table_get_stats(NULL, &flows) == EINVAL);
+    CHECK(ct_flow_table_get(ct, 0, &table) == 0);
+    CHECK(ct_flow_table_lookup(table, NULL, 1, 0, NULL) == EINVAL);
+    CHECK(ct_flow_table_get_stats(table, NULL) == EINVAL);
+    CHECK(ct_flow_table_put(table, -1) == 0);
+
+    CHECK(conntrack_resume(NULL, NULL, 0, 0, NULL) == EINVAL);
+    CHECK(conntrack_resume(ct, NULL, 1, 0, NULL) == EINVAL);
+    CHECK(conntrack_resume(ct, NULL, 0, 0, NULL) == 0);
+    CHECK(ct_miss_get(NULL, &miss, &n) == EINVAL);
+    CHECK(ct_miss_get(ct, NULL, &n) == EINVAL);
+    CHECK(ct_miss_get(ct, &miss, NULL) == EINVAL);
+    miss.done = 1;
+    CHECK(ct_miss_get(ct, &miss, &n) == EINVAL);
+    CHECK(ct_miss_put(NULL, 1) == EINVAL);
+    CHECK(ct_miss_put(ct, 0) == ENOENT);
+    CHECK(ct_miss_lookup(NULL, 1, &miss) == EINVAL);
+    CHECK(ct_miss_lookup(ct, 1, &miss) == ENOENT);
+}
+
 int main(void)
 {
     struct conntrack *ct = NULL;
@@ -232,6 +353,7 @@ int main(void)
     zones(ct);
     filters(ct);
     events(ct);
+    offload(ct);
     CHECK(strcmp(ct_reason_text(255), "unknown") == 0);
     conntrack_destroy(ct);
     conntrack_destroy(NULL);

@@ -420,7 +420,7 @@
 #define CT_OFFLOAD_REPORT_TCP 8
 
 /**
- * conn_add: `ct_offload_op.type`, in the order of Open vSwitch's enum.
+ * conn_add: `ct_offload_op.kind`, in the order of Open vSwitch's enum.
  */
 #define CT_OFFLOAD_OP_ADD 0
 
@@ -1812,7 +1812,7 @@ struct ct_offload_op {
   /**
    * CT_OFFLOAD_OP_*.
    */
-  uint32_t type_;
+  uint32_t kind;
   /**
    * CT_OFFLOAD_CHANGED_* of CT_OFFLOAD_OP_CHANGED.
    */

@@ -205,7 +205,7 @@ fn result_of(operation: &Operation, done: &ct_offload_op) -> OperationResult {
     }
 }
 
-const fn type_of(kind: OperationKind) -> (u32, u32) {
+const fn kind_of(kind: OperationKind) -> (u32, u32) {
     match kind {
         OperationKind::Add => (CT_OFFLOAD_OP_ADD, 0),
         OperationKind::Delete => (CT_OFFLOAD_OP_DEL, 0),
@@ -330,9 +330,9 @@ impl Provider for Class {
         let mut ops: smallvec::SmallVec<[ct_offload_op; 4]> = operations
             .iter()
             .map(|operation| {
-                let (type_, changed) = type_of(operation.kind);
+                let (kind, changed) = kind_of(operation.kind);
                 ct_offload_op {
-                    type_,
+                    kind,
                     changed,
                     error: CT_OFFLOAD_UNTOUCHED,
                     reserved: 0,

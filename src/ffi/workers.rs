@@ -1,5 +1,6 @@
 //! Threads of the library that call queued providers, for callers that do not want to lend their own.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::engine::Engine;
@@ -10,6 +11,11 @@ use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock, thread};
 const IDLE: Duration = Duration::from_millis(1);
 /// Connections that a worker serves before it looks whether it shall stop.
 const SLICE: usize = 1024;
+
+thread_local! {
+    /// The address of the engine that the calling thread is a worker of.
+    static SERVES: Cell<usize> = const { Cell::new(0) };
+}
 
 struct Worker {
     stop: Arc<AtomicBool>,
@@ -23,14 +29,10 @@ pub(super) struct Workers(Mutex<Vec<Worker>>);
 impl Workers {
     /// Stops those that run, and starts `n` others.
     pub(super) fn set(&self, engine: &Arc<Engine>, n: usize) -> Result<(), Error> {
-        let mut workers = lock(&self.0);
-        let own = thread::current().id();
-        if workers
-            .iter()
-            .any(|worker| worker.thread.thread().id() == own)
-        {
+        if SERVES.get() == Arc::as_ptr(engine).addr() {
             return Err(Error::Busy("a worker cannot stop itself".into()));
         }
+        let mut workers = lock(&self.0);
         stop(&mut workers);
         for number in 0..n {
             let stop = Arc::new(AtomicBool::new(false));
@@ -70,6 +72,7 @@ fn stop(workers: &mut Vec<Worker>) {
 }
 
 fn work(engine: &Engine, stop: &AtomicBool, number: usize, workers: usize) {
+    SERVES.set(std::ptr::from_ref(engine).addr());
     while !stop.load(Ordering::Relaxed) {
         if engine.work(number, workers, SLICE) == 0 {
             thread::park_timeout(IDLE);

@@ -83,7 +83,7 @@ layouts! {
         size, flags, reserved, last_used_ms, packets, bytes, tcp
     }
     ct_offload_op {
-        type_, changed, error, reserved, ctx, report
+        kind, changed, error, reserved, ctx, report
     }
     ct_offload_op_batch {
         size, ops, len

@@ -67,5 +67,5 @@ pub struct ct_event {
 
 sized! {
     ct_listen: 24;
-    ct_event: 288;
+    ct_event: 344;
 }

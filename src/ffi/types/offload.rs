@@ -116,7 +116,7 @@ pub struct ct_offload_report {
     pub tcp: [ct_offload_tcp_side; 2],
 }
 
-/// conn_add: `ct_offload_op.type`, in the order of Open vSwitch's enum.
+/// conn_add: `ct_offload_op.kind`, in the order of Open vSwitch's enum.
 pub const CT_OFFLOAD_OP_ADD: u32 = 0;
 /// conn_del; the provider may fill `report`.
 pub const CT_OFFLOAD_OP_DEL: u32 = 1;
@@ -146,7 +146,7 @@ pub const CT_OFFLOAD_CHANGED_NAT: u32 = 3;
 #[derive(Clone, Copy, Debug)]
 pub struct ct_offload_op {
     /// CT_OFFLOAD_OP_*.
-    pub type_: u32,
+    pub kind: u32,
     /// CT_OFFLOAD_CHANGED_* of CT_OFFLOAD_OP_CHANGED.
     pub changed: u32,
     /// CT_OFFLOAD_UNTOUCHED; the provider sets 0 or an errno, with the meaning of the single callback.
