@@ -89,7 +89,9 @@ static void filters(struct conntrack *ct)
     } while (0)
     REFUSED(size, 0);
     REFUSED(flags, 8);
-    REFUSED(reserved[6], 1);
+    REFUSED(reserved[4], 1);
+    REFUSED(flow, 3);
+    REFUSED(offloaded, 9);
     REFUSED(mark, 1);
     REFUSED(label[0], 1);
     REFUSED(seen_reply, 3);
@@ -104,6 +106,43 @@ static void filters(struct conntrack *ct)
     REFUSED(original.dst_mask[4], 255);
     CHECK(conntrack_flush_matching(ct, &filter, 0, &n) == 0 && n == 0);
     CHECK(conntrack_dump_next_matching(ct, &dump, &filter, -1, &c) == ENODATA);
+}
+
+static void events(struct conntrack *ct)
+{
+    struct ct_listen config = {.size = sizeof config, .kinds = CT_EVENT_NEW, .capacity = 2}, bad;
+    struct ct_listener *listener = NULL;
+    struct ct_event event = {.size = sizeof event};
+    size_t taken = 9;
+    uint64_t lost = 9;
+
+    CHECK(conntrack_listen(NULL, &config, &listener) == EINVAL);
+    CHECK(conntrack_listen(ct, NULL, &listener) == EINVAL);
+    CHECK(conntrack_listen(ct, &config, NULL) == EINVAL);
+#define UNHEARD(member, value)                                                    \
+    do {                                                                          \
+        bad = config;                                                             \
+        bad.member = (value);                                                     \
+        CHECK(conntrack_listen(ct, &bad, &listener) == EINVAL && !listener);      \
+    } while (0)
+    UNHEARD(size, 3);
+    UNHEARD(kinds, 0);
+    UNHEARD(kinds, 8);
+    UNHEARD(flags, 2);
+    UNHEARD(capacity, 0);
+    UNHEARD(capacity, UINT32_MAX);
+    UNHEARD(reserved, 1);
+    CHECK(conntrack_listen(ct, &config, &listener) == 0);
+    CHECK(conntrack_take_events(NULL, &event, 1, &taken, &lost) == EINVAL);
+    CHECK(conntrack_take_events(listener, NULL, 1, &taken, &lost) == EINVAL);
+    CHECK(conntrack_take_events(listener, &event, 1, NULL, &lost) == EINVAL);
+    event.size = 7;
+    CHECK(conntrack_take_events(listener, &event, 1, &taken, &lost) == EINVAL);
+    event.size = sizeof event + 4;
+    CHECK(conntrack_take_events(listener, &event, 1, &taken, &lost) == EINVAL && taken == 9);
+    CHECK(conntrack_take_events(listener, NULL, 0, &taken, NULL) == 0 && taken == 0);
+    conntrack_unlisten(listener);
+    conntrack_unlisten(NULL);
 }
 
 /* Offload: providers, flow tables, misses. */
@@ -313,6 +352,7 @@ int main(void)
     timeouts(ct);
     zones(ct);
     filters(ct);
+    events(ct);
     offload(ct);
     CHECK(strcmp(ct_reason_text(255), "unknown") == 0);
     conntrack_destroy(ct);

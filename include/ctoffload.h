@@ -284,6 +284,61 @@
 #define CT_OPTION_EARLY_DROP 5
 
 /**
+ * A connection was stored: `ct_event.kind`, and a bit of `ct_listen.kinds`.
+ */
+#define CT_EVENT_NEW 1
+
+/**
+ * It changed: see `ct_event.changes`.
+ */
+#define CT_EVENT_UPDATE 2
+
+/**
+ * It ended: see `ct_event.ending`.
+ */
+#define CT_EVENT_DESTROY 4
+
+/**
+ * The state of its protocol, as listings name it: in `ct_event.changes`.
+ */
+#define CT_CHANGE_STATE 1
+
+/**
+ * It was answered for the first time, or became assured.
+ */
+#define CT_CHANGE_STATUS 2
+
+/**
+ * Its mark.
+ */
+#define CT_CHANGE_MARK 4
+
+/**
+ * Its label.
+ */
+#define CT_CHANGE_LABEL 8
+
+/**
+ * It was idle for too long, or its protocol was done with it: `ct_event.ending`.
+ */
+#define CT_ENDING_EXPIRED 1
+
+/**
+ * It was flushed.
+ */
+#define CT_ENDING_FLUSHED 2
+
+/**
+ * It made room in a full table.
+ */
+#define CT_ENDING_EARLY_DROP 3
+
+/**
+ * A packet began another connection in its place.
+ */
+#define CT_ENDING_REPLACED 4
+
+/**
  * Offered when it is created and committed (Open vSwitch's ct-offload series): `offer_at`.
  */
 #define CT_OFFER_AT_COMMIT 0
@@ -657,6 +712,11 @@ struct conntrack;
 struct ct_flow_table;
 
 /**
+ * Somebody who listens to an instance.
+ */
+struct ct_listener;
+
+/**
  * The dummy provider, with the name "dummy".
  */
 struct ct_offload_dummy;
@@ -999,9 +1059,17 @@ struct ct_filter {
    */
   uint8_t translated;
   /**
+   * It is in its zone's flow table: CT_ANY, CT_YES or CT_NO.
+   */
+  uint8_t flow;
+  /**
+   * An offload provider carries it: CT_ANY, CT_YES or CT_NO.
+   */
+  uint8_t offloaded;
+  /**
    * Must be 0.
    */
-  uint8_t reserved[7];
+  uint8_t reserved[5];
   /**
    * Mark; bits outside the mask must be 0.
    */
@@ -1068,6 +1136,70 @@ struct ct_expectation {
    * The label that it will have, most significant byte first.
    */
   uint8_t label[16];
+};
+
+/**
+ * What a listener wants.
+ */
+struct ct_listen {
+  /**
+   * sizeof(struct ct_listen).
+   */
+  size_t size;
+  /**
+   * CT_EVENT_*; at least one.
+   */
+  uint32_t kinds;
+  /**
+   * CT_FILTER_ZONE: of `zone` alone. 0: of all zones.
+   */
+  uint32_t flags;
+  /**
+   * Events that wait for it at most, rounded up to a power of two; 1 to 2^24.
+   */
+  uint32_t capacity;
+  /**
+   * With CT_FILTER_ZONE: the zone.
+   */
+  uint16_t zone;
+  /**
+   * Must be 0.
+   */
+  uint16_t reserved;
+};
+
+/**
+ * Something that happened to a connection.
+ */
+struct ct_event {
+  /**
+   * sizeof(struct ct_event), set by the caller.
+   */
+  size_t size;
+  /**
+   * CT_EVENT_*.
+   */
+  uint32_t kind;
+  /**
+   * With CT_EVENT_UPDATE: CT_CHANGE_*.
+   */
+  uint32_t changes;
+  /**
+   * With CT_EVENT_DESTROY: CT_ENDING_*.
+   */
+  uint32_t ending;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * The time of the call in which it did.
+   */
+  uint64_t time_ms;
+  /**
+   * The connection afterwards, or as it was last.
+   */
+  struct ct_connection connection;
 };
 
 /**
@@ -2285,6 +2417,59 @@ int conntrack_get_expectations(struct conntrack *ct,
                                struct ct_expectation *array,
                                size_t n,
                                size_t *total);
+
+/**
+ * Begins to listen to what happens to connections. `*out` receives the listener, to be ended with
+ * conntrack_unlisten(). Calls that are under way may still be unheard.
+ *
+ * The events of one connection are in order. Nothing waits for a listener: when as many events wait
+ * for it as it has room for, others are lost to it, and conntrack_take_events() tells how many. What
+ * expired or was flushed ends when conntrack_sweep(), or the background thread, gives its record back.
+ *
+ * Returns 0; EINVAL for a member out of range; E2BIG; ENOMEM.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `config` points to a struct of the size that it says; `out` points to a pointer.
+ */
+CT_API
+int conntrack_listen(struct conntrack *ct,
+                     const struct ct_listen *config,
+                     struct ct_listener **out);
+
+/**
+ * Takes up to `n` of the events that wait for a listener, the oldest first. The caller sets `size` of
+ * the first element; the others lie that far apart. `*taken` receives how many there were, and `*lost`
+ * how many were lost since the last call; `lost` may be NULL, and what was lost is told by a later call
+ * then.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any; each event is taken once. It may be called after the instance was destroyed.
+ *
+ * # Safety
+ * `listener` is a listener; `events` has room for `n` elements of the size that the first one says;
+ * `taken` points to a number, `lost` to one or is NULL.
+ */
+CT_API
+int conntrack_take_events(struct ct_listener *listener,
+                          struct ct_event *events,
+                          size_t n,
+                          size_t *taken,
+                          uint64_t *lost);
+
+/**
+ * Ends a listener. What waits for it is forgotten. NULL is ignored.
+ *
+ * Threads: any; no other call on the listener may be under way, and none may follow. It may be called
+ * after the instance was destroyed.
+ *
+ * # Safety
+ * `listener` is NULL or a listener that was not ended yet.
+ */
+CT_API
+void conntrack_unlisten(struct ct_listener *listener);
 
 /**
  * Tracks a batch of packets at time `now_ms` (milliseconds since any epoch, the same in all calls).

@@ -25,7 +25,7 @@
 //! |---|---|
 //! | 8 | `ffi` |
 //! | 7 | `engine` |
-//! | 6 | `offload`, `alg` |
+//! | 6 | `offload`, `alg`, `observe` |
 //! | 5 | `nat` |
 //! | 4 | `table`, `policy` |
 //! | 3 | `track` |
@@ -52,6 +52,8 @@ pub mod ffi;
 pub mod fragment;
 #[forbid(unsafe_code)]
 pub mod nat;
+#[forbid(unsafe_code)]
+pub mod observe;
 #[forbid(unsafe_code)]
 pub mod offload;
 #[forbid(unsafe_code)]

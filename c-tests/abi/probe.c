@@ -36,6 +36,7 @@ const struct {
     ABI(conntrack_get_zone_limit);
     ABI(conntrack_get_zone_limits);
     ABI(conntrack_get_zone_timeout_policy);
+    ABI(conntrack_listen);
     ABI(conntrack_lookup);
     ABI(conntrack_resume);
     ABI(conntrack_set_default_zone_limit);
@@ -48,7 +49,9 @@ const struct {
     ABI(conntrack_set_zone_limit);
     ABI(conntrack_set_zone_timeout_policy);
     ABI(conntrack_sweep);
+    ABI(conntrack_take_events);
     ABI(conntrack_take_fragments);
+    ABI(conntrack_unlisten);
     ABI(ct_flow_table_add);
     ABI(ct_flow_table_get);
     ABI(ct_flow_table_get_stats);

@@ -2,6 +2,7 @@
 
 use super::action::Helper;
 use super::descriptor::ConnectionId;
+use super::events::Ending;
 use super::filter::Filter;
 use super::listing::{Connection, Counters, ProtocolListing};
 use super::{Cursor, Engine, Flush};
@@ -123,7 +124,7 @@ impl Engine {
     /// Removes a connection and tells the providers that have it.
     fn remove_now(&self, guard: Guard<'_>, now: Time) {
         let mut dispatch = Dispatch::new(&self.offload);
-        self.remove(guard, &mut dispatch, now);
+        self.remove(guard, Ending::Flushed, &mut dispatch, now);
         dispatch.deliver(self);
     }
 
@@ -153,23 +154,24 @@ impl Engine {
         } else {
             drop(guard);
         }
-        if policy != 0 {
-            connection.timeout_policy = self.timeouts.number(policy);
-        }
+        connection.timeout_policy = self.policy_number(policy);
         connection
     }
 
-    fn listing(&self, guard: &Guard<'_>, now: Time) -> Connection {
+    /// The number of the policy with this place, for listings: that of the instance is none.
+    pub(super) fn policy_number(&self, place: u16) -> Option<u32> {
+        if place == 0 {
+            return None;
+        }
+        self.timeouts.number(place)
+    }
+
+    /// A connection without what other rooms know of it.
+    pub(super) fn listing(&self, guard: &Guard<'_>, now: Time) -> Connection {
         let flags = guard.flags();
         let original = guard.original();
-        let mut state = track::State {
-            words: guard.protocol(),
-            extension: [0; 8],
-        };
+        let state = self.tracked_state(guard);
         let machine = self.machine();
-        if track::uses_extension(machine, original.proto) {
-            state.extension = guard.extension();
-        }
         Connection {
             id: guard.id(),
             original,

@@ -23,6 +23,7 @@ use super::action::Action;
 use super::config::{Profile, Switches};
 use super::create::Created;
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, state};
+use super::events::{Before, Ending};
 use super::express;
 use super::flow::FlowTableRef;
 use super::follow;
@@ -115,6 +116,10 @@ pub(super) struct Batch<'e> {
     pub(super) expected: Option<Parent>,
     /// The tuples of the connection that the present packet began.
     pub(super) stored: Option<(Tuple, Tuple)>,
+    /// Kinds of events that anybody wants.
+    pub(super) observed: u32,
+    /// The present packet's connection as it was, for those who want to know of changes.
+    pub(super) before: Option<Before>,
     /// What offload providers are to be told.
     pub(super) dispatch: Dispatch<'e>,
     /// The flow table of the zone.
@@ -179,6 +184,8 @@ impl<'e> Batch<'e> {
             },
             expected: None,
             stored: None,
+            observed: engine.observers.wanted(),
+            before: None,
             dispatch: Dispatch::new(&engine.offload),
             flow_table,
         }
@@ -404,7 +411,8 @@ impl<'e> Batch<'e> {
             // 3: `force` drops a connection that this packet would only be the reply of.
             Some((guard, Direction::Reply)) if self.action.force => {
                 let engine = self.engine;
-                engine.remove(guard, &mut self.dispatch, self.at.now);
+                let why = Ending::Replaced;
+                engine.remove(guard, why, &mut self.dispatch, self.at.now);
                 self.unknown(packet, &slot.facts, &slot.tuple(), before)
             }
             Some((guard, direction)) => self.known(packet, &slot.facts, before, guard, direction),
@@ -438,6 +446,7 @@ impl<'e> Batch<'e> {
         mut guard: Guard<'e>,
         direction: Direction,
     ) -> Judged<'e> {
+        self.note(&guard);
         let mut bits = before;
         let reply_bit = if direction == Direction::Reply {
             state::RPL
@@ -503,7 +512,8 @@ impl<'e> Batch<'e> {
                     Direction::Reply => guard.reply(),
                 };
                 let engine = self.engine;
-                engine.remove(guard, &mut self.dispatch, self.at.now);
+                let why = Ending::Replaced;
+                engine.remove(guard, why, &mut self.dispatch, self.at.now);
                 return self.unknown(packet, facts, &tuple, bits);
             }
         };

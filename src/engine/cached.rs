@@ -40,7 +40,9 @@ impl Batch<'_> {
             zone: self.action.zone,
             ..Metadata::default()
         };
+        self.note(&guard);
         self.set_mark_and_label(&mut guard);
+        self.tell(&guard);
         verdict::read_mark_and_label(&guard, &mut metadata);
         drop(guard);
         if self.action.nat.is_some() {

@@ -10,6 +10,7 @@
 
 use super::batch::{Batch, Judged};
 use super::descriptor::{ConnectionId, state};
+use super::events::Ending;
 use super::statistics::Counter;
 use super::translate::Occupied;
 use crate::alg::expect::Expectation;
@@ -260,7 +261,8 @@ impl<'e> Batch<'e> {
             && let Some(victim) = self.engine.table.victim()
         {
             let engine = self.engine;
-            engine.remove(victim, &mut self.dispatch, self.at.now);
+            let why = Ending::EarlyDrop;
+            engine.remove(victim, why, &mut self.dispatch, self.at.now);
             self.tally.add(Counter::EarlyDrop, 1);
             return true;
         }

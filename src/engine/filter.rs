@@ -63,6 +63,10 @@ pub struct Filter {
     pub assured: Option<bool>,
     /// It is translated, or is not.
     pub translated: Option<bool>,
+    /// It is in its zone's flow table, or is not.
+    pub flow: Option<bool>,
+    /// An offload provider carries it, or none does.
+    pub offloaded: Option<bool>,
     /// It was created at this time or before.
     pub created_until: Option<Time>,
     /// It was created at this time or after.
@@ -90,6 +94,8 @@ impl Filter {
                 self.translated,
                 connection.source_nat || connection.destination_nat,
             )
+            && same(self.flow, connection.flow)
+            && same(self.offloaded, connection.offloaded)
             && self
                 .created_until
                 .is_none_or(|time| connection.created <= time)
@@ -292,6 +298,26 @@ mod tests {
                 },
                 Filter {
                     translated: Some(true),
+                    ..Filter::default()
+                },
+            ),
+            (
+                Filter {
+                    flow: Some(false),
+                    ..Filter::default()
+                },
+                Filter {
+                    flow: Some(true),
+                    ..Filter::default()
+                },
+            ),
+            (
+                Filter {
+                    offloaded: Some(false),
+                    ..Filter::default()
+                },
+                Filter {
+                    offloaded: Some(true),
                     ..Filter::default()
                 },
             ),

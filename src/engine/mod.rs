@@ -14,6 +14,7 @@ mod cached;
 pub mod config;
 mod create;
 pub mod descriptor;
+pub mod events;
 mod express;
 pub mod filter;
 pub mod flow;
@@ -36,6 +37,7 @@ use crate::alg::control::Controls;
 use crate::alg::expect::{Expectations, Limits};
 use crate::clock::Time;
 use crate::error::Error;
+use crate::observe::Observers;
 use crate::offload::flow_table::FlowTables;
 use crate::offload::miss::Misses;
 use crate::offload::registry::Registry;
@@ -43,6 +45,7 @@ use crate::policy::limits::Limits as ZoneLimits;
 use crate::policy::timeouts::Policies;
 use crate::policy::zones::Zones;
 use crate::reason::Reason;
+use crate::sync::Arc;
 use crate::sync::seqlock::SeqLock;
 use crate::table::{self, Table};
 use crate::track;
@@ -52,6 +55,7 @@ use action::Action;
 use batch::Batch;
 use config::{Config, Profile, Switches};
 use descriptor::{Descriptor, Holdable, Metadata};
+use events::Event;
 use fragments::Reassembly;
 use related::Parents;
 use statistics::{Counter, Statistics};
@@ -129,6 +133,7 @@ pub struct Engine {
     flows: FlowTables,
     misses: Misses,
     statistics: Statistics,
+    observers: Arc<Observers<Event>>,
 }
 
 impl Engine {
@@ -175,6 +180,7 @@ impl Engine {
             flows: FlowTables::default(),
             misses: Misses::default(),
             statistics: Statistics::new(),
+            observers: Arc::new(Observers::new()),
         })
     }
 

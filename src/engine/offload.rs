@@ -6,6 +6,7 @@
 use super::Engine;
 use super::batch::Batch;
 use super::descriptor::{ConnectionId, state};
+use super::events::Ending;
 use super::statistics::Counter;
 use crate::clock::Time;
 use crate::error::Error;
@@ -24,7 +25,8 @@ use crate::tuple::Direction;
 pub const LESSONS: u8 = 16;
 
 impl Engine {
-    fn tracked_state(&self, guard: &Guard<'_>) -> track::State {
+    /// The state of a connection's protocol.
+    pub(super) fn tracked_state(&self, guard: &Guard<'_>) -> track::State {
         let mut state = track::State {
             words: guard.protocol(),
             extension: [0; 8],
@@ -238,12 +240,14 @@ impl Connections for Engine {
     }
 
     fn closed(&self, guard: &mut Guard<'_>, sides: [bool; 2], now: Time) {
-        let (protocol, ..) = guard.ports();
-        let mut state = self.tracked_state(guard);
-        handover::close(&mut state, sides, protocol, self.machine());
-        self.set_tracked_state(guard, &state);
-        let class = handover::waiting(&state, protocol, self.machine());
-        guard.set_expiry(now.plus(self.timeouts.millis(guard.policy(), class)));
+        self.telling(guard, now, |guard| {
+            let (protocol, ..) = guard.ports();
+            let mut state = self.tracked_state(guard);
+            handover::close(&mut state, sides, protocol, self.machine());
+            self.set_tracked_state(guard, &state);
+            let class = handover::waiting(&state, protocol, self.machine());
+            guard.set_expiry(now.plus(self.timeouts.millis(guard.policy(), class)));
+        });
     }
 
     fn carried(&self, guard: Option<&mut Guard<'_>>, carried: [Delta; 2]) {
@@ -257,7 +261,7 @@ impl Connections for Engine {
     }
 
     fn remove(&self, guard: Guard<'_>, dispatch: &mut Dispatch<'_>, now: Time) {
-        self.remove(guard, dispatch, now);
+        self.remove(guard, Ending::Expired, dispatch, now);
     }
 }
 

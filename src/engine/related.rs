@@ -34,7 +34,8 @@ impl Parents {
         lock(self.shard(child)).remove(&child);
     }
 
-    fn get(&self, child: ConnectionId) -> Option<Tuple> {
+    /// The original tuple of a related connection's first parent.
+    pub(super) fn get(&self, child: ConnectionId) -> Option<Tuple> {
         lock(self.shard(child)).get(&child).copied()
     }
 

@@ -4,6 +4,7 @@
 //! nothing is locked, so they may look at the table again.
 
 use super::Engine;
+use super::events::Ending;
 use super::statistics::Counter;
 use super::translate::Occupied;
 use crate::clock::Time;
@@ -12,14 +13,27 @@ use crate::table::{Flags, Guard};
 
 impl Engine {
     /// Removes a connection. What providers are to be told of it is left in `dispatch`.
-    pub(super) fn remove(&self, guard: Guard<'_>, dispatch: &mut Dispatch<'_>, now: Time) {
-        self.remove_quietly(guard, dispatch, now);
+    pub(super) fn remove(
+        &self,
+        guard: Guard<'_>,
+        why: Ending,
+        dispatch: &mut Dispatch<'_>,
+        now: Time,
+    ) {
+        self.remove_quietly(guard, why, dispatch, now);
         self.statistics.count(Counter::Removed, 1);
     }
 
     /// Removes a connection that the caller counts.
-    pub(super) fn remove_quietly(&self, guard: Guard<'_>, dispatch: &mut Dispatch<'_>, now: Time) {
+    pub(super) fn remove_quietly(
+        &self,
+        guard: Guard<'_>,
+        why: Ending,
+        dispatch: &mut Dispatch<'_>,
+        now: Time,
+    ) {
         dispatch.on_remove(&guard, now);
+        self.tell_ending(&guard, now, why);
         let flags = guard.flags();
         let id = guard.id();
         let original = guard.original();

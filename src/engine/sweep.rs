@@ -4,6 +4,7 @@
 //! record back. So a late sweep costs memory and never changes a verdict, and the caller may spread
 //! it as thin as it likes: from the loop of the datapath with a small budget, or from a thread.
 
+use super::events::Ending;
 use super::statistics::Counter;
 use super::{Budget, Engine, Swept};
 use crate::clock::Time;
@@ -58,7 +59,12 @@ impl Engine {
                     let expiry = guard.expires();
                     return Sweep::Keep(guard, expiry);
                 }
-                self.remove_quietly(guard, dispatch, now);
+                let why = if current {
+                    Ending::Expired
+                } else {
+                    Ending::Flushed
+                };
+                self.remove_quietly(guard, why, dispatch, now);
                 Sweep::Removed
             });
         Swept {

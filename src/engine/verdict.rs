@@ -114,6 +114,7 @@ impl<'e> Batch<'e> {
         match judged.connection {
             Some((mut guard, direction)) => {
                 self.set_mark_and_label(&mut guard);
+                self.tell(&guard);
                 read_mark_and_label(&guard, &mut metadata);
                 metadata.reply = direction == Direction::Reply;
                 metadata.icmp_related = matches!(slot.facts.transport, Transport::Error(_));

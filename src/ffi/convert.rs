@@ -112,6 +112,15 @@ pub(super) fn store<T>(pointer: *mut T, value: T) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A text as C has it: NUL-terminated, cut between two characters when it is too long.
+pub(super) fn text<const N: usize>(text: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    let len = (0..N).rev().find(|&at| text.is_char_boundary(at));
+    let head = &text.as_bytes()[..len.unwrap_or(0)];
+    bytes[..head.len()].copy_from_slice(head);
+    bytes
+}
+
 /// Stores up to `n` elements of a list in an array of the caller, and how many there are.
 pub(super) fn store_list<T>(
     list: impl ExactSizeIterator<Item = T>,
@@ -161,6 +170,14 @@ mod tests {
             read(old.as_ptr().cast::<Today>()),
             Err(Failure::Errno(libc::EINVAL, _))
         ));
+    }
+
+    #[test]
+    fn a_text_ends_with_a_nul_and_between_characters() {
+        assert_eq!(text::<4>("ab"), *b"ab\0\0");
+        assert_eq!(text::<4>("abcdef"), *b"abc\0");
+        assert_eq!(text::<4>("ab\u{e4}"), *b"ab\0\0");
+        assert_eq!(text::<1>("a"), *b"\0");
     }
 
     #[test]

@@ -21,13 +21,6 @@ const ALL_ZONES: u32 = 1 << 16;
 /// A window scale that is not known.
 const UNKNOWN_SCALE: u8 = 255;
 
-fn name(text: &str) -> [u8; 24] {
-    let mut bytes = [0; 24];
-    let len = text.len().min(bytes.len() - 1);
-    bytes[..len].copy_from_slice(&text.as_bytes()[..len]);
-    bytes
-}
-
 pub(super) fn to_c(connection: &Connection) -> ct_connection {
     let flag = |on: bool, bit: u32| if on { bit } else { 0 };
     let counters = connection.counters.unwrap_or_default();
@@ -59,8 +52,8 @@ pub(super) fn to_c(connection: &Connection) -> ct_connection {
         created_ms: connection.created.as_millis(),
         packets: counters.map(|counter| counter.packets),
         bytes: counters.map(|counter| counter.bytes),
-        state: name(state),
-        side_state: sides.map(name),
+        state: convert::text(state),
+        side_state: sides.map(convert::text),
         window_scale,
         tcp_flags,
         helper: connection.helper.map_or(0, |helper| helper as u32),

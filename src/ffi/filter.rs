@@ -18,7 +18,7 @@ pub(super) fn from_c(filter: &ct_filter) -> Result<Filter, Failure> {
     if filter.flags & !(CT_FILTER_ZONE | CT_FILTER_SINCE | CT_FILTER_UNTIL) != 0 {
         return Err(invalid("ct_filter.flags has unknown bits"));
     }
-    if filter.reserved != [0; 7] {
+    if filter.reserved != [0; 5] {
         return Err(invalid("ct_filter.reserved is not 0"));
     }
     let label = u128::from_be_bytes(filter.label);
@@ -38,6 +38,8 @@ pub(super) fn from_c(filter: &ct_filter) -> Result<Filter, Failure> {
         seen_reply: perhaps(filter.seen_reply)?,
         assured: perhaps(filter.assured)?,
         translated: perhaps(filter.translated)?,
+        flow: perhaps(filter.flow)?,
+        offloaded: perhaps(filter.offloaded)?,
         created_until: has(CT_FILTER_UNTIL).then_some(Time::from_millis(filter.created_until_ms)),
         created_since: has(CT_FILTER_SINCE).then_some(Time::from_millis(filter.created_since_ms)),
     })

@@ -13,6 +13,7 @@ pub mod control;
 mod convert;
 pub mod dummy;
 pub mod dump;
+pub mod events;
 pub mod execute;
 mod filter;
 pub mod flow_table;

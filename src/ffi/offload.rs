@@ -294,13 +294,6 @@ pub unsafe extern "C" fn ct_offload_refresh(
     })
 }
 
-fn text<const N: usize>(text: &str) -> [u8; N] {
-    let mut bytes = [0; N];
-    let len = text.floor_char_boundary(N - 1);
-    bytes[..len].copy_from_slice(&text.as_bytes()[..len]);
-    bytes
-}
-
 fn standing_to_c(standing: &Standing) -> ct_offload_standing {
     let why = match standing.state {
         State::None | State::Failed | State::Closing => standing.why.name(),
@@ -308,10 +301,10 @@ fn standing_to_c(standing: &Standing) -> ct_offload_standing {
     };
     ct_offload_standing {
         size: size_of::<ct_offload_standing>(),
-        provider: text(&standing.provider),
+        provider: convert::text(&standing.provider),
         state: standing.state as u32,
         reserved: 0,
-        why: text(why),
+        why: convert::text(why),
         since_ms: i64::try_from(standing.since.as_millis()).unwrap_or(i64::MAX),
         packets: standing.carried.map(|delta| delta.packets),
         bytes: standing.carried.map(|delta| delta.bytes),

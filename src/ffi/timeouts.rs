@@ -75,7 +75,7 @@ fn to_c(id: u32, policy: &Policy) -> ct_timeout_policy {
         id,
         present: 0,
         seconds: [0; 32],
-        name: [0; 64],
+        name: convert::text(&policy.name),
     };
     for (at, attribute) in ATTRIBUTES.iter().enumerate() {
         if let Some(&seconds) = policy.seconds.get(attribute) {
@@ -83,8 +83,6 @@ fn to_c(id: u32, policy: &Policy) -> ct_timeout_policy {
             value.seconds[at] = seconds;
         }
     }
-    let len = policy.name.len().min(value.name.len() - 1);
-    value.name[..len].copy_from_slice(&policy.name.as_bytes()[..len]);
     value
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Enumerations arrive as integers and are checked; constants are literals, because the header
 //! generator copies them as they stand. Those of one purpose that came later have a file of their own:
-//! `policy` (timeouts, limits, filters) and `offload` (providers, flow tables, misses).
+//! `policy` (timeouts, limits, filters), `event` (listeners) and `offload` (providers, flow tables, misses).
 
 use super::convert::Sized_;
 
@@ -15,8 +15,10 @@ macro_rules! sized {
         const _: () = assert!(size_of::<$name>() >= $first);
     )*};
 }
+mod event;
 mod offload;
 mod policy;
+pub use event::*;
 pub use offload::*;
 pub use policy::*;
 

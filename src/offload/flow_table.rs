@@ -4,8 +4,7 @@
 //! counted by reference; connections enter it by themselves once they are established, and packets are
 //! looked up in it before anything else. What does not belong on a fast path leaves it: fragments, IP
 //! options, a time to live that is used up, and everything that begins or ends a TCP connection. A flow
-//! that saw no packet for [`Settings::timeout`] goes back to the tracker, its window to be learned
-//! again.
+//! that saw no packet for its timeout goes back to the tracker, its window to be learned again.
 //!
 //! There is no second table behind it. A flow is a connection with the flag
 //! [`Flags::FLOW`](crate::table::Flags::FLOW): a look-up touches the same two cache lines as the

@@ -89,6 +89,8 @@ struct Published {
     durations: Vec<Arc<Durations>>,
     /// By number.
     places: BTreeMap<u32, u16>,
+    /// By place.
+    numbers: Vec<u32>,
     /// By zone.
     zones: BTreeMap<Zone, u16>,
 }
@@ -115,6 +117,7 @@ impl Policies {
             published: Snapshot::new(Published {
                 durations: Vec::new(),
                 places: BTreeMap::new(),
+                numbers: vec![0],
                 zones: BTreeMap::new(),
             }),
             known: Mutex::new(Known {
@@ -166,11 +169,8 @@ impl Policies {
     /// The number of the policy with this place.
     #[must_use]
     pub fn number(&self, place: u16) -> Option<u32> {
-        let known = lock(&self.known);
-        known
-            .places
-            .iter()
-            .find_map(|(&number, &other)| (other == place).then_some(number))
+        let published = self.published.load();
+        published.numbers.get(usize::from(place)).copied()
     }
 
     /// Sets a policy, or sets it anew: attributes left out are then as the instance has them.
@@ -225,9 +225,14 @@ impl Policies {
         };
         let place_of =
             |(zone, number): (&Zone, &u32)| known.places.get(number).map(|&place| (*zone, place));
+        let mut numbers = vec![0; known.places.len()];
+        for (&number, &place) in &known.places {
+            numbers[usize::from(place)] = number;
+        }
         self.published.store(Published {
             durations,
             places: known.places.clone(),
+            numbers,
             zones: known.zones.iter().filter_map(place_of).collect(),
         });
         own

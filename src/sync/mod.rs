@@ -2,8 +2,9 @@
 //!
 //! Every other module takes its primitives from here, so that one switch (`--cfg loom`) puts the
 //! loom model checker under all of them. `native` and `model` are the two sides of the switch;
-//! `seqlock`, `spin`, `snapshot`, `counter`, `stash` and `stripe` are what the engine builds from them, and
-//! `line` is what it needs to know of cache lines; `inside` is what a thread knows of itself.
+//! `seqlock`, `spin`, `snapshot`, `counter`, `queue`, `stash` and `stripe` are what the engine builds
+//! from them,
+//! and `line` is what it needs to know of cache lines; `inside` is what a thread knows of itself.
 //!
 //! What the model cannot see, and therefore must not be relied on without another proof:
 //! * load buffering (a load that takes its value from a store after it in program order);
@@ -21,6 +22,7 @@ mod native;
 pub mod counter;
 pub mod inside;
 pub mod line;
+pub mod queue;
 pub mod seqlock;
 pub mod snapshot;
 pub mod spin;
@@ -30,12 +32,12 @@ pub mod stripe;
 #[cfg(loom)]
 pub use model::{
     Arc, AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard,
-    OnceLock, Ordering, StdArc, Weak, fence, pause, thread,
+    OnceLock, Ordering, Shared, StdArc, Weak, fence, pause, thread,
 };
 #[cfg(not(loom))]
 pub use native::{
     Arc, AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard,
-    OnceLock, Ordering, StdArc, Weak, fence, pause, thread,
+    OnceLock, Ordering, Shared, StdArc, Weak, fence, pause, thread,
 };
 
 /// A place where an ordering is needed, so that a model can show what happens without it.
@@ -45,6 +47,10 @@ pub enum Site {
     RecordUnlock,
     /// A block's due time is lowered.
     DueLower,
+    /// A queue's slot was written.
+    QueuePut,
+    /// A queue's slot was read.
+    QueueTake,
     /// A thread has announced itself at a gate, or shut it, and now looks for the other.
     GateFence,
     /// A thread leaves a gate.

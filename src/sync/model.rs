@@ -1,5 +1,6 @@
 //! The primitives as the loom model checker has them.
 
+pub use loom::cell::UnsafeCell as Shared;
 pub use loom::sync::atomic::{
     AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };

@@ -21,6 +21,7 @@ const RANKS: &[(&str, u8)] = &[
     ("nat", 5),
     ("offload", 6),
     ("alg", 6),
+    ("observe", 6),
     ("engine", 7),
     ("ffi", 8),
 ];

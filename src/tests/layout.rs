@@ -115,9 +115,11 @@ layouts! {
         flags, ip_version, protocol, icmp_type, reserved, src_port, dst_port, src, src_mask, dst, dst_mask
     }
     ct_filter {
-        size, flags, zone, seen_reply, assured, translated, reserved, mark, mark_mask, label, label_mask,
+        size, flags, zone, seen_reply, assured, translated, flow, offloaded, reserved, mark, mark_mask, label, label_mask,
         created_since_ms, created_until_ms, original, reply
     }
+    ct_listen { size, kinds, flags, capacity, zone, reserved }
+    ct_event { size, kind, changes, ending, reserved, time_ms, connection }
     ct_dump { size, position, zone, reserved }
     ct_sweep { size, looked_at, removed, complete, reserved }
     ct_stats {
@@ -162,6 +164,8 @@ constants! {
     CT_TP_ATTR_SCTP_SHUTDOWN_RECD CT_TP_ATTR_SCTP_SHUTDOWN_ACK_SENT CT_TP_ATTR_SCTP_HEARTBEAT_SENT
     CT_ZONE_LIMIT_NONE CT_MATCH_SRC_PORT CT_MATCH_DST_PORT CT_MATCH_PROTOCOL CT_MATCH_ICMP_TYPE
     CT_FILTER_ZONE CT_FILTER_SINCE CT_FILTER_UNTIL CT_ANY CT_YES CT_NO
+    CT_EVENT_NEW CT_EVENT_UPDATE CT_EVENT_DESTROY CT_CHANGE_STATE CT_CHANGE_STATUS CT_CHANGE_MARK
+    CT_CHANGE_LABEL CT_ENDING_EXPIRED CT_ENDING_FLUSHED CT_ENDING_EARLY_DROP CT_ENDING_REPLACED
 }
 
 fn claim(c: &mut String, what: String, value: u64) {
@@ -216,6 +220,7 @@ fn the_header_has_the_constants_that_rust_compiled() {
     assert!(agreed, "{words}");
     let declared: usize = [
         include_str!("../ffi/types.rs"),
+        include_str!("../ffi/types/event.rs"),
         include_str!("../ffi/types/offload.rs"),
         include_str!("../ffi/types/policy.rs"),
     ]

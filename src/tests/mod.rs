@@ -5,6 +5,7 @@ pub(crate) mod packets;
 #[expect(unsafe_code, reason = "an allocator that counts")]
 mod allocations;
 mod engine;
+mod events;
 mod fragments;
 #[expect(unreachable_pub, reason = "the fuzz targets include this file, too")]
 mod fuzz;

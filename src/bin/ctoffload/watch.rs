@@ -201,6 +201,8 @@ mod tests {
             assured: false,
             source_nat: false,
             destination_nat: false,
+            flow: false,
+            offloaded: false,
             parent: None,
             helper: None,
             timeout_policy: None,

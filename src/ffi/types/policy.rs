@@ -163,8 +163,12 @@ pub struct ct_filter {
     pub assured: u8,
     /// Its source or destination is translated: CT_ANY, CT_YES or CT_NO.
     pub translated: u8,
+    /// It is in its zone's flow table: CT_ANY, CT_YES or CT_NO.
+    pub flow: u8,
+    /// An offload provider carries it: CT_ANY, CT_YES or CT_NO.
+    pub offloaded: u8,
     /// Must be 0.
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 5],
     /// Mark; bits outside the mask must be 0.
     pub mark: u32,
     /// Which bits of the mark matter; 0: none.

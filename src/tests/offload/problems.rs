@@ -22,11 +22,13 @@ use crate::sync::{Arc, Mutex, Weak, lock, thread};
 use crate::tests::packets::{Ip, Segment, udp};
 use std::sync::mpsc;
 
+type Add = dyn Fn(&Context) -> Result<Taken, Refusal> + Send + Sync;
+
 /// A provider made of closures.
 struct Scripted {
     name: &'static str,
     preferences: Preferences,
-    add: Box<dyn Fn(&Context) -> Result<Taken, Refusal> + Send + Sync>,
+    add: Box<Add>,
     deleted: Arc<Mutex<Vec<ConnectionId>>>,
 }
 

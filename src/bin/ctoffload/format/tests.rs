@@ -43,6 +43,8 @@ fn connection(original: Tuple) -> Connection {
         assured: false,
         source_nat: false,
         destination_nat: false,
+        flow: false,
+        offloaded: false,
         parent: None,
         helper: None,
         timeout_policy: None,
