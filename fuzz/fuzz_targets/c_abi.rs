@@ -19,7 +19,7 @@ use ctoffload::ffi::execute::{conntrack_clear, conntrack_execute, conntrack_swee
 use ctoffload::ffi::handle::{conntrack, conntrack_create, conntrack_destroy};
 use ctoffload::ffi::types::{
     CT_PACKET_IP_CSUM_GOOD, CT_PACKET_L4_CSUM_GOOD, CT_STATE_TRACKED, ct_action, ct_config,
-    ct_connection, ct_dump, ct_packet, ct_tuple,
+    ct_connection, ct_dump, ct_nat, ct_nat_range, ct_packet, ct_tuple,
 };
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
@@ -175,18 +175,44 @@ fn tuple(from: &Tuple) -> ct_tuple {
     }
 }
 
+/// A translation of sources, destinations or both.
+fn nat(from: &Action) -> ct_nat {
+    let address = |byte: u8| {
+        let mut address = [0; 16];
+        address[..4].copy_from_slice(&[10, 0, 0, byte]);
+        address
+    };
+    let range = |bytes: &[u8; 16]| ct_nat_range {
+        min_address: address(bytes[0]),
+        max_address: address(bytes[1]),
+        min_port: u16::from(bytes[2]),
+        max_port: u16::from(bytes[3]) << (bytes[4] & 8),
+        reserved: 0,
+    };
+    ct_nat {
+        flags: from.flags >> 24 & 15,
+        ip_version: if from.flags >> 28 == 0 { 0 } else { 4 },
+        reserved: [0; 3],
+        src: range(&from.label[0]),
+        dst: range(&from.label[1]),
+    }
+}
+
 /// An action in memory that is as long as it says; a size that can only be refused is said of one that
 /// has its true length.
 fn action(from: &Action) -> ct_action {
     ct_action {
         size: usize::from(from.size).min(size_of::<ct_action>()),
-        flags: from.flags & 7,
+        flags: from.flags & 15,
         zone: from.zone,
         reserved: 0,
         mark: from.mark[0],
         mark_mask: from.mark[1] | from.mark[0],
         label: from.label[0],
         label_mask: from.label[1],
+        helper: from.flags >> 8 & 7,
+        timeout_policy: from.flags >> 16,
+        nat: nat(from),
     }
 }
 

@@ -8,7 +8,9 @@ use libfuzzer_sys::fuzz_target;
 mod capture;
 
 fuzz_target!(|file: &[u8]| {
-    let Ok(reader) = capture::Reader::new(file) else { return };
+    let Ok(reader) = capture::Reader::new(file) else {
+        return;
+    };
     let mut bytes = 0;
     for packet in reader.flatten() {
         bytes += packet.bytes.len();

@@ -15,11 +15,17 @@ const PUBLIC: [u128; 2] = [0xc633_64c8, 0x2001_0db8 << 96 | 0x200];
 
 /// Runs `helper` on one input.
 pub(crate) fn check(helper: Helper, data: &[u8]) {
-    let Some((choice, payload)) = data.split_first() else { return };
+    let Some((choice, payload)) = data.split_first() else {
+        return;
+    };
     let v6 = usize::from(choice & 1);
     let original = Tuple {
         src: CLIENT[v6],
-        dst: if choice & 8 != 0 { PUBLIC[v6] } else { SERVER[v6] },
+        dst: if choice & 8 != 0 {
+            PUBLIC[v6]
+        } else {
+            SERVER[v6]
+        },
         sport: 5060,
         dport: 5060,
         zone: 1,
@@ -33,21 +39,38 @@ pub(crate) fn check(helper: Helper, data: &[u8]) {
     if choice & 4 != 0 {
         (reply.dst, reply.dport) = (PUBLIC[v6], 6060);
     }
-    let direction = if choice & 2 == 0 { Direction::Original } else { Direction::Reply };
-    let message = Message { payload, direction, original, reply };
-    let Parsed::Found(findings) = helper.parse(&message) else { return };
+    let direction = if choice & 2 == 0 {
+        Direction::Original
+    } else {
+        Direction::Reply
+    };
+    let message = Message {
+        payload,
+        direction,
+        original,
+        reply,
+    };
+    let Parsed::Found(findings) = helper.parse(&message) else {
+        return;
+    };
 
     assert!(findings.expected.len() <= MAX_EXPECTED && findings.edits.len() <= MAX_EDITS);
     let peer = message.after().reversed();
     for expected in &findings.expected {
         let tuple = expected.tuple;
         assert_eq!((tuple.src, tuple.dst, tuple.sport), (peer.src, peer.dst, 0));
-        assert_eq!((tuple.zone, tuple.proto, tuple.family), (peer.zone, peer.proto, peer.family));
+        assert_eq!(
+            (tuple.zone, tuple.proto, tuple.family),
+            (peer.zone, peer.proto, peer.family)
+        );
         assert_ne!(tuple.dport, 0);
     }
     let new_len = payload.len().checked_add_signed(growth(&findings.edits));
     let new_len = new_len.expect("edits never remove more than there is");
     let mut buffer = payload.to_vec();
     buffer.resize(payload.len().max(new_len), 0);
-    assert_eq!(splice(&mut buffer, payload.len(), &findings.edits), Ok(new_len));
+    assert_eq!(
+        splice(&mut buffer, payload.len(), &findings.edits),
+        Ok(new_len)
+    );
 }

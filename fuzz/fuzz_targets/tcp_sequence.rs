@@ -11,7 +11,8 @@ use libfuzzer_sys::fuzz_target;
 const SEGMENT: usize = 16;
 
 fn segment(bytes: &[u8; SEGMENT]) -> (Facts, Direction) {
-    let long = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let long =
+        |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     let short = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
     let options = bytes[14];
     let tcp = Tcp {
@@ -36,14 +37,24 @@ fn segment(bytes: &[u8; SEGMENT]) -> (Facts, Direction) {
         l4: 20,
         l4_len: 20 + tcp.payload,
     };
-    let direction = if bytes[13] & 1 == 0 { Direction::Original } else { Direction::Reply };
+    let direction = if bytes[13] & 1 == 0 {
+        Direction::Original
+    } else {
+        Direction::Reply
+    };
     (facts, direction)
 }
 
 fuzz_target!(|input: &[u8]| {
-    let Some((choice, rest)) = input.split_first() else { return };
+    let Some((choice, rest)) = input.split_first() else {
+        return;
+    };
     let options = Options {
-        machine: if choice & 1 == 0 { Machine::Ovs } else { Machine::Kernel },
+        machine: if choice & 1 == 0 {
+            Machine::Ovs
+        } else {
+            Machine::Kernel
+        },
         sequence_check: choice & 2 == 0,
         loose: choice & 4 == 0,
         strict_reset: choice & 8 == 0,
@@ -55,7 +66,9 @@ fuzz_target!(|input: &[u8]| {
         let bytes: &[u8; SEGMENT] = bytes.try_into().expect("chunks of that size");
         let (facts, direction) = segment(bytes);
         let Some(current) = &mut state else {
-            state = track::open(&facts, &[], &options).ok().map(|opened| opened.state);
+            state = track::open(&facts, &[], &options)
+                .ok()
+                .map(|opened| opened.state);
             continue;
         };
         let before = *current;

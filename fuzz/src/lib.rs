@@ -1,4 +1,9 @@
-//! What the targets of the packet room share with the tests of the crate.
+//! What the targets share with the tests of the crate.
 
 #[path = "../../src/tests/fuzz.rs"]
 pub mod bodies;
+#[path = "../../src/tests/model/mod.rs"]
+pub mod model;
+#[path = "../../src/tests/packets.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod packets;

@@ -522,7 +522,8 @@ impl<'e> Batch<'e> {
             guard.set_extension(self.state.extension);
         }
         let mut changed = flags;
-        if direction == Direction::Reply && bits & state::INV == 0 {
+        // By this pass, whatever an earlier one thought of the packet.
+        if direction == Direction::Reply && reason == Reason::None {
             changed.insert(Flags::SEEN_REPLY);
         }
         if step.assured {

@@ -284,3 +284,23 @@ fn a_hundred_thousand_connections_are_all_found_while_the_table_grows() {
     let swept = engine.sweep(at(100_000), Budget { records: u32::MAX });
     assert_eq!((swept.removed, engine.connections()), (count, 0));
 }
+
+#[test]
+fn a_reply_counts_when_a_later_pass_finds_it_valid() {
+    let engine = engine();
+    let syn = Segment::v4(1, 1000, 2, 80, SYN).numbers(100, 0);
+    one(&engine, syn.bytes(), &COMMIT, 0);
+    let far = Segment::v4(2, 80, 1, 1000, SYN | ACK).numbers(500, 1 << 30);
+    let mut frame = [far.frame()];
+    engine.execute(&mut frame, &LOOK, at(1));
+    assert_eq!(frame[0].metadata.state, state::TRK | state::INV);
+    frame[0].metadata.connection = ConnectionId::NONE;
+    let mut switches = engine.switches();
+    switches.tcp_sequence_check = false;
+    engine.set_switches(switches).expect("no memory is needed");
+    engine.execute(&mut frame, &LOOK, at(2));
+    let listed = engine
+        .next(&mut Cursor::default(), at(2))
+        .expect("one connection");
+    assert!(listed.seen_reply);
+}

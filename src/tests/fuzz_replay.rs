@@ -6,20 +6,23 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::fuzz;
 use super::packets::{self, Ip, Segment, echo, ethernet, sctp, udp, unreachable};
+use super::{fuzz, model};
 use crate::packet::tcp_flags;
 
 /// The name of a target, and what it does with an input.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 6] = [
+const TARGETS: [Target; 7] = [
     ("parse", fuzz::parse),
     ("tcp_options", fuzz::tcp_options),
     ("icmp_inner", fuzz::icmp_inner),
     ("ipv6_ext", fuzz::ipv6_ext),
     ("sctp_chunks", fuzz::sctp_chunks),
     ("rewrite", fuzz::rewrite),
+    ("engine_ops", |input| {
+        model::agree(input);
+    }),
 ];
 
 fn corpora() -> PathBuf {
@@ -136,6 +139,13 @@ fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
         ("nothing", vec![]),
     ] {
         seeds.push(("sctp_chunks", name.to_owned(), chunks));
+    }
+    for seed in 0..6_u8 {
+        seeds.push((
+            "engine_ops",
+            format!("traffic-{seed}"),
+            model::bytes(seed.into(), 80),
+        ));
     }
     seeds
 }

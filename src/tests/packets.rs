@@ -2,8 +2,8 @@
 //!
 //! The checksums are computed here from scratch, not with the code under test.
 
-use crate::engine::descriptor::Frame;
-use crate::packet::proto;
+use ctoffload::engine::descriptor::Frame;
+use ctoffload::packet::proto;
 
 /// An address of either family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,24 +6,23 @@
 //! end. Connections are numbered by the model and identified by the engine: a number must always meet
 //! the same id.
 //!
-//! `CTOFFLOAD_MODEL_CASES` sets how many sequences are tried (a sequence has up to 400 steps).
+//! The fuzz target `engine_ops` feeds the same function. `CTOFFLOAD_MODEL_CASES` sets how many sequences are tried (a sequence has up to 400 steps).
 
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod tracker;
 mod traffic;
 
 use std::collections::HashMap;
 
-use proptest::prelude::*;
-
-use crate::clock::Time;
-use crate::engine::action::Action;
-use crate::engine::config::Config;
-use crate::engine::descriptor::{ConnectionId, Frame};
-use crate::engine::{Budget, Cursor, Engine, Flush};
-use crate::packet::Family;
-use crate::sync::thread;
-use crate::tuple::{self, QueryKind};
+use ctoffload::clock::Time;
+use ctoffload::engine::action::Action;
+use ctoffload::engine::config::Config;
+use ctoffload::engine::descriptor::{ConnectionId, Frame};
+use ctoffload::engine::{Budget, Cursor, Engine, Flush};
+use ctoffload::packet::Family;
+use ctoffload::tuple::{self, QueryKind};
 use tracker::{Listed, Model, Packet, Seen, Tuple, Verdict};
 use traffic::{STEP, Step, Traffic, ends};
 
@@ -242,7 +241,7 @@ fn engine(sequence_check: bool) -> Engine {
 }
 
 /// Any bytes as steps: the first two say how, the rest what.
-pub(crate) fn agree(input: &[u8]) -> Seen {
+pub fn agree(input: &[u8]) -> Seen {
     let (how, steps) = input.split_at_checked(2).unwrap_or_default();
     let [most, check] = how.try_into().unwrap_or([0, 0]);
     let engine = engine(check % 4 != 0);
@@ -252,15 +251,9 @@ pub(crate) fn agree(input: &[u8]) -> Seen {
     world.model.seen
 }
 
-fn cases() -> u32 {
-    std::env::var("CTOFFLOAD_MODEL_CASES")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(1_000)
-}
-
 /// Bytes from a seed, for sequences that need not shrink.
-fn bytes(seed: u64, steps: usize) -> Vec<u8> {
+#[cfg(test)]
+pub(super) fn bytes(seed: u64, steps: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -269,60 +262,4 @@ fn bytes(seed: u64, steps: usize) -> Vec<u8> {
         (state >> 24) as u8
     };
     (0..2 + steps * STEP).map(|_| next()).collect()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases()))]
-
-    #[test]
-    fn the_engine_decides_as_the_model(input in prop::collection::vec(any::<u8>(), 2..400 * STEP)) {
-        agree(&input);
-    }
-}
-
-#[test]
-fn generated_traffic_reaches_what_it_is_meant_to_reach() {
-    let mut sum = Seen::default();
-    for seed in 0..200 {
-        let seen = agree(&bytes(seed, 400));
-        sum.established_acks += seen.established_acks;
-        sum.answered += seen.answered;
-        sum.invalid += seen.invalid;
-        sum.cached += seen.cached;
-        sum.related += seen.related;
-        sum.forced += seen.forced;
-        sum.again += seen.again;
-    }
-    let counts = [
-        sum.established_acks,
-        sum.answered,
-        sum.invalid,
-        sum.cached,
-        sum.related,
-        sum.forced,
-        sum.again,
-    ];
-    assert!(counts.iter().all(|&count| count > 100), "{sum:?}");
-}
-
-#[test]
-fn threads_with_hosts_of_their_own_agree_each_with_its_model() {
-    let engine = engine(true);
-    thread::scope(|scope| {
-        for number in 0..4 {
-            let engine = &engine;
-            scope.spawn(move || {
-                let mut world = World::new(engine, 32);
-                let mut traffic = Traffic::new(20 * number);
-                for round in 0..20 {
-                    let input = bytes(u64::from(number) + 100 * round, 400);
-                    let alone = input.as_chunks::<STEP>().0;
-                    // Flushes and the clock belong to everybody.
-                    let apart = alone.iter().filter(|step| !matches!(step[0] % 32, 27 | 28));
-                    let input: Vec<u8> = apart.flatten().copied().collect();
-                    world.run(&mut traffic, &input);
-                }
-            });
-        }
-    });
 }

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::tcp::{Answer, Segment, Tcp};
-use crate::engine::action::Action;
-use crate::engine::descriptor::state;
+use ctoffload::engine::action::Action;
+use ctoffload::engine::descriptor::state;
 
 /// An endpoint pair as one packet carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,7 +97,7 @@ pub(super) struct Listed {
 
 /// How often something happened that is worth happening.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Seen {
+pub struct Seen {
     pub(super) established_acks: u64,
     pub(super) answered: u64,
     pub(super) invalid: u64,

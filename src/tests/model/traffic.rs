@@ -3,11 +3,11 @@
 //! Half of the steps are what two stacks would say to each other next, so that deep states are reached;
 //! the others are anything.
 
+use super::super::packets::{self, Ip, Segment, echo, udp, unreachable};
 use super::tcp;
 use super::tracker::{Content, Packet, Tuple};
-use crate::engine::action::{Action, Masked};
-use crate::packet::proto;
-use crate::tests::packets::{self, Ip, Segment, echo, udp, unreachable};
+use ctoffload::engine::action::{Action, Masked};
+use ctoffload::packet::proto;
 
 /// Bytes of a step.
 pub(super) const STEP: usize = 8;
