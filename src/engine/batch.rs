@@ -121,7 +121,7 @@ pub(super) struct Batch<'e> {
     /// The present packet's connection as it was, for those who want to know of changes.
     pub(super) before: Option<Before>,
     /// What offload providers are to be told.
-    pub(super) dispatch: Dispatch,
+    pub(super) dispatch: Dispatch<'e>,
     /// The flow table of the zone.
     pub(super) flow_table: Option<FlowTableRef>,
 }
@@ -203,7 +203,6 @@ impl<'e> Batch<'e> {
             }
         }
         self.engine.statistics.add(&self.tally);
-        self.dispatch.deliver(self.engine);
     }
 
     /// Stages 0 to 2 for packets that are all to be looked up.
@@ -256,10 +255,8 @@ impl<'e> Batch<'e> {
                 Prepared::Look => self.process(packet, slot),
                 _ => self.decide(packet, slot, fragments),
             }
-            if self.dispatch.is_full() {
-                self.dispatch.deliver(self.engine);
-            }
         }
+        self.dispatch.deliver(self.engine);
     }
 
     /// Stage 1 for one packet.

@@ -260,7 +260,7 @@ impl Connections for Engine {
         }
     }
 
-    fn remove(&self, guard: Guard<'_>, dispatch: &mut Dispatch, now: Time) {
+    fn remove(&self, guard: Guard<'_>, dispatch: &mut Dispatch<'_>, now: Time) {
         self.remove(guard, Ending::Expired, dispatch, now);
     }
 }

@@ -13,7 +13,13 @@ use crate::table::{Flags, Guard};
 
 impl Engine {
     /// Removes a connection. What providers are to be told of it is left in `dispatch`.
-    pub(super) fn remove(&self, guard: Guard<'_>, why: Ending, dispatch: &mut Dispatch, now: Time) {
+    pub(super) fn remove(
+        &self,
+        guard: Guard<'_>,
+        why: Ending,
+        dispatch: &mut Dispatch<'_>,
+        now: Time,
+    ) {
         self.remove_quietly(guard, why, dispatch, now);
         self.statistics.count(Counter::Removed, 1);
     }
@@ -23,7 +29,7 @@ impl Engine {
         &self,
         guard: Guard<'_>,
         why: Ending,
-        dispatch: &mut Dispatch,
+        dispatch: &mut Dispatch<'_>,
         now: Time,
     ) {
         dispatch.on_remove(&guard, now);

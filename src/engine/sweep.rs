@@ -40,7 +40,7 @@ impl Engine {
         &self,
         now: Time,
         records: u32,
-        dispatch: &mut Dispatch,
+        dispatch: &mut Dispatch<'_>,
         expired: &mut Vec<Expired>,
     ) -> Swept {
         let swept = self

@@ -38,7 +38,7 @@ pub fn decide(
     registry: &Registry,
     expired: &mut Vec<Expired>,
     connections: &dyn Connections,
-    dispatch: &mut Dispatch,
+    dispatch: &mut Dispatch<'_>,
     now: Time,
 ) -> u32 {
     // One sweep may come by the same connection twice: the latest use counts.

@@ -50,7 +50,7 @@ pub trait Connections {
     fn carried(&self, guard: Option<&mut Guard<'_>>, carried: [Delta; 2]);
 
     /// Ends a connection: calls [`Dispatch::on_remove`] and gives the record back.
-    fn remove(&self, guard: Guard<'_>, dispatch: &mut Dispatch, now: Time);
+    fn remove(&self, guard: Guard<'_>, dispatch: &mut Dispatch<'_>, now: Time);
 }
 
 /// What a provider is told of a connection.

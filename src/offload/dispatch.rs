@@ -2,7 +2,7 @@
 //!
 //! The engine shows a connection here while it has it locked: created, seen, changed, removed. What
 //! follows is decided at once, in the record's byte, and the callbacks come later, in
-//! [`Dispatch::deliver`]. A batch keeps one snapshot of the list of providers throughout.
+//! [`Dispatch::deliver`], when a stage of the batch is over. A batch keeps one snapshot of the list of providers throughout.
 //!
 //! Without a provider a dispatch is empty, and every question to it costs one comparison.
 
@@ -21,10 +21,9 @@ use crate::sync::{Ordering, Site, takes_step};
 use crate::table::{Flags, Guard};
 use crate::tuple::{ConnectionId, Direction};
 
-/// Events that are kept before they are delivered between two packets.
-const MANY: usize = 16;
-/// Events that have room; one packet adds about one for each provider.
-const ROOM: usize = 32;
+/// Events that a buffer has room for at first: what a stage of a batch causes, unless there are many
+/// providers.
+const ROOM: usize = 64;
 
 /// A packet of a connection, as far as providers are concerned.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +52,7 @@ pub enum Returns {
     Yes,
 }
 
-struct Event {
+pub(super) struct Event {
     /// Which provider of the list.
     provider: u8,
     id: ConnectionId,
@@ -61,20 +60,36 @@ struct Event {
     now: Time,
 }
 
+/// Events, in a buffer that is used again.
+pub(super) type Events = Vec<Event>;
+
 /// See the module's description.
-pub struct Dispatch {
+pub struct Dispatch<'r> {
+    registry: &'r Registry,
     list: Option<Loaded<List>>,
-    events: SmallVec<[Event; ROOM]>,
+    /// Made with the first event.
+    events: Option<Events>,
 }
 
-impl Dispatch {
+impl Drop for Dispatch<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(mut events) = self.events.take() {
+            events.clear();
+            self.registry.buffers.put(events);
+        }
+    }
+}
+
+impl<'r> Dispatch<'r> {
     /// A dispatch that tells whoever is registered with `registry` now.
     #[must_use]
     #[inline]
-    pub fn new(registry: &Registry) -> Dispatch {
+    pub fn new(registry: &'r Registry) -> Dispatch<'r> {
         Dispatch {
+            registry,
             list: registry.is_active().then(|| registry.load()),
-            events: SmallVec::new(),
+            events: None,
         }
     }
 
@@ -83,13 +98,6 @@ impl Dispatch {
     #[inline]
     pub fn is_active(&self) -> bool {
         self.list.is_some()
-    }
-
-    /// There is so much to tell that it should not wait for the end of the batch.
-    #[must_use]
-    #[inline]
-    pub fn is_full(&self) -> bool {
-        self.events.len() >= MANY
     }
 
     /// A connection was created and committed by this packet.
@@ -121,12 +129,16 @@ impl Dispatch {
                 if matches!(op, Op::Delete(_)) {
                     returns = Returns::Yes;
                 }
-                self.events.push(Event {
-                    provider: number,
-                    id: guard.id(),
-                    op,
-                    now: seen.now,
-                });
+                note_event(
+                    self.registry,
+                    &mut self.events,
+                    Event {
+                        provider: number,
+                        id: guard.id(),
+                        op,
+                        now: seen.now,
+                    },
+                );
             }
         }
         if !watched && !Word(guard.offload()).is_held() {
@@ -146,12 +158,16 @@ impl Dispatch {
         for (number, entry) in providers(&self.list) {
             let byte = word.get(entry.slot);
             if byte.is_held() || byte.state == State::Pending {
-                self.events.push(Event {
-                    provider: number,
-                    id: guard.id(),
-                    op: Op::Changed(changed),
-                    now,
-                });
+                note_event(
+                    self.registry,
+                    &mut self.events,
+                    Event {
+                        provider: number,
+                        id: guard.id(),
+                        op: Op::Changed(changed),
+                        now,
+                    },
+                );
             }
         }
     }
@@ -170,12 +186,16 @@ impl Dispatch {
         for (number, entry) in providers(&self.list) {
             let (_, due) = word.get(entry.slot).remove(Why::Closing);
             if due != Due::Nothing {
-                self.events.push(Event {
-                    provider: number,
-                    id: guard.id(),
-                    op: Op::Delete(Why::Closing),
-                    now,
-                });
+                note_event(
+                    self.registry,
+                    &mut self.events,
+                    Event {
+                        provider: number,
+                        id: guard.id(),
+                        op: Op::Delete(Why::Closing),
+                        now,
+                    },
+                );
             }
         }
     }
@@ -183,16 +203,19 @@ impl Dispatch {
     /// Tells the providers. Nothing may be locked by the caller.
     #[inline]
     pub fn deliver(&mut self, connections: &dyn Connections) {
-        if !self.events.is_empty() {
+        if self.events.is_some() {
             self.deliver_all(connections);
         }
     }
 
     #[cold]
     fn deliver_all(&mut self, connections: &dyn Connections) {
-        let events = std::mem::take(&mut self.events);
+        // A callback may come back to this engine, with a dispatch of its own.
+        let Some(mut events) = self.events.take() else {
+            return;
+        };
         for (number, entry) in providers(&self.list) {
-            let mut due: SmallVec<[ConnectionId; ROOM]> = SmallVec::new();
+            let mut due: SmallVec<[ConnectionId; serve::BATCH]> = SmallVec::new();
             for event in events.iter().filter(|event| event.provider == number) {
                 if note(entry, event, connections) == Noted::Serve && !due.contains(&event.id) {
                     due.push(event.id);
@@ -200,7 +223,20 @@ impl Dispatch {
             }
             serve::serve(entry, due, connections);
         }
+        events.clear();
+        self.registry.buffers.put(events);
     }
+}
+
+fn note_event(registry: &Registry, events: &mut Option<Events>, event: Event) {
+    events
+        .get_or_insert_with(|| {
+            registry
+                .buffers
+                .take()
+                .unwrap_or_else(|| Vec::with_capacity(ROOM))
+        })
+        .push(event);
 }
 
 /// The providers of a list, numbered.

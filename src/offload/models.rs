@@ -199,7 +199,7 @@ impl Connections for World {
     fn take_window(&self, _guard: &mut Guard<'_>, _window: Option<&[TcpSide; 2]>) {}
     fn closed(&self, _guard: &mut Guard<'_>, _sides: [bool; 2], _now: Time) {}
     fn carried(&self, _guard: Option<&mut Guard<'_>>, _carried: [Delta; 2]) {}
-    fn remove(&self, guard: Guard<'_>, dispatch: &mut Dispatch, now: Time) {
+    fn remove(&self, guard: Guard<'_>, dispatch: &mut Dispatch<'_>, now: Time) {
         dispatch.on_remove(&guard, now);
         self.table.remove(guard);
     }

@@ -18,6 +18,7 @@
 use super::admission;
 use super::aging;
 use super::connections::Connections;
+use super::dispatch::Events;
 use super::gate::{Errand, Gate};
 use super::holds::{Holds, Noted, Position, UserData};
 use super::provider::{DEFAULT_QUEUE, Delivery, Delta, Preferences, Provider, Refusal, Report};
@@ -27,6 +28,7 @@ use super::statistics::{Count, Counts};
 use crate::clock::Time;
 use crate::error::Error;
 use crate::sync::snapshot::{Loaded, Snapshot};
+use crate::sync::stash::Stash;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, StdArc, Weak, lock};
 use crate::table::Flags;
 use crate::tuple::{ConnectionId, Zone};
@@ -112,6 +114,8 @@ pub struct Registry {
     off_since: AtomicU64,
     /// The `ct_offload` lock.
     writer: Mutex<Writer>,
+    /// Buffers for events, to be used again.
+    pub(super) buffers: Stash<Events>,
     /// Who gets the places of full devices.
     pub(super) rounds: admission::Rounds,
 }
@@ -138,6 +142,7 @@ impl Registry {
                 next_number: 0,
                 on: true,
             }),
+            buffers: Stash::new(),
             rounds: admission::Rounds::new(admission::Round::default()),
         }
     }

@@ -2,8 +2,9 @@
 //!
 //! Every other module takes its primitives from here, so that one switch (`--cfg loom`) puts the
 //! loom model checker under all of them. `native` and `model` are the two sides of the switch;
-//! `seqlock`, `spin`, `snapshot`, `counter`, `queue` and `stripe` are what the engine builds from them,
-//! and `line` is what it needs to know of cache lines; `inside` is what a thread knows of itself.
+//! `seqlock`, `spin`, `snapshot`, `counter`, `queue`, `stash` and `stripe` are what the engine builds
+//! from them, and `line` is what it needs to know of cache lines; `inside` is what a thread knows of
+//! itself.
 //!
 //! What the model cannot see, and therefore must not be relied on without another proof:
 //! * load buffering (a load that takes its value from a store after it in program order);
@@ -25,6 +26,7 @@ pub mod queue;
 pub mod seqlock;
 pub mod snapshot;
 pub mod spin;
+pub mod stash;
 pub mod stripe;
 
 #[cfg(loom)]
