@@ -1,7 +1,10 @@
 //! The control plane's hands on policies and limits.
 
 use super::Engine;
+use crate::clock::Time;
 use crate::error::Error;
+use crate::offload::dispatch::Dispatch;
+use crate::offload::provider::Changed;
 use crate::policy::limits::ZoneLimit;
 use crate::policy::timeouts::Policy;
 use crate::tuple::Zone;
@@ -13,7 +16,9 @@ impl Engine {
     /// # Errors
     /// As [`crate::policy::timeouts::Policies::set`].
     pub fn set_timeout_policy(&self, number: u32, policy: Policy) -> Result<(), Error> {
-        self.timeouts.set(number, policy)
+        self.timeouts.set(number, policy)?;
+        self.tell_policy(number);
+        Ok(())
     }
 
     /// Deletes a timeout policy. Connections that have it are then as the instance has it.
@@ -21,7 +26,32 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`].
     pub fn delete_timeout_policy(&self, number: u32) -> Result<(), Error> {
-        self.timeouts.delete(number)
+        let place = self.timeouts.place_of(number);
+        self.timeouts.delete(number)?;
+        self.tell_place(place);
+        Ok(())
+    }
+
+    fn tell_policy(&self, number: u32) {
+        self.tell_place(self.timeouts.place_of(number));
+    }
+
+    /// Tells providers of the connections whose timeouts changed. What has no policy of its own goes by
+    /// the instance's, place 0.
+    fn tell_place(&self, place: Option<u16>) {
+        let (Some(place), true) = (place, self.offload.is_active()) else {
+            return;
+        };
+        let mut dispatch = Dispatch::new(&self.offload);
+        let mut position = 0;
+        while let Some(guard) = self.table.next(&mut position) {
+            if guard.policy() == place {
+                // The time of what they were told last: no packet caused this.
+                dispatch.on_changed(&guard, Changed::Policy, Time::default());
+                drop(guard);
+                dispatch.deliver(self);
+            }
+        }
     }
 
     /// A timeout policy as it was set.

@@ -266,7 +266,11 @@ impl Holds {
             Op::Add | Op::Update => return Noted::Nothing,
         }
         match told {
-            Some(context) => entry.context = *context,
+            Some(context) => {
+                let known = entry.context.now;
+                entry.context = *context;
+                entry.context.now = context.now.max(known);
+            }
             None => entry.context.now = entry.context.now.max(now),
         }
         if entry.busy || entry.waits {

@@ -70,6 +70,22 @@ pub enum State {
     Failed = 6,
 }
 
+impl State {
+    /// The name in listings.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::None => "none",
+            State::Pending => "pending",
+            State::Added => "added",
+            State::Asked => "asked",
+            State::Established => "established",
+            State::Closing => "closing",
+            State::Failed => "failed",
+        }
+    }
+}
+
 /// Why a provider does not have a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]

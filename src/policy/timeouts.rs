@@ -166,6 +166,15 @@ impl Policies {
         .unwrap_or(0)
     }
 
+    /// The place of a policy; `None` when its number was never set.
+    #[must_use]
+    pub fn place_of(&self, number: u32) -> Option<u16> {
+        match number {
+            0 => Some(0),
+            _ => self.published.load().places.get(&number).copied(),
+        }
+    }
+
     /// The number of the policy with this place.
     #[must_use]
     pub fn number(&self, place: u16) -> Option<u32> {

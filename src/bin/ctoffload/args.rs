@@ -96,6 +96,12 @@ pub struct ReplayArgs {
     #[arg(short = 't', long, default_value_t = 1, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
+    /// Look packets up in a flow table first, as hardware or an XDP program would
+    #[arg(long)]
+    pub flow_table: bool,
+    /// Offer connections to the dummy provider, which takes all that complete their handshake
+    #[arg(long)]
+    pub offload: bool,
     /// Connections at most
     #[arg(long, default_value_t = DEFAULT_MAX_CONNECTIONS, value_name = "N")]
     pub max_connections: u32,
@@ -149,6 +155,8 @@ impl ReplayArgs {
             helpers: self.helper.clone(),
             threads: usize::from(self.threads),
             expire: !self.no_expire,
+            flow_table: self.flow_table,
+            offload: self.offload,
         }
     }
 }

@@ -16,11 +16,15 @@ use ctoffload::clock::Time;
 use ctoffload::engine::action::{Action, Helper};
 use ctoffload::engine::config::{Config, Profile};
 use ctoffload::engine::descriptor::{ConnectionId, Frame, Metadata, state};
+use ctoffload::engine::flow::FlowTableRef;
 use ctoffload::engine::fragments::Reassembly;
 use ctoffload::engine::listing::Connection;
 use ctoffload::engine::{Budget, Cursor, Engine};
 use ctoffload::error::Error;
 use ctoffload::fragment::Limits;
+use ctoffload::offload::dummy::Dummy;
+use ctoffload::offload::provider::{OfferAt, Preferences};
+use ctoffload::offload::registry::Standing;
 use ctoffload::packet::proto;
 use ctoffload::reason::Reason;
 use ctoffload::tuple::{Tuple, Zone};
@@ -64,6 +68,10 @@ pub struct Plan {
     pub threads: usize,
     /// The clock runs; otherwise nothing ever expires.
     pub expire: bool,
+    /// Packets are looked up in a flow table first.
+    pub flow_table: bool,
+    /// The dummy provider is registered.
+    pub offload: bool,
 }
 
 /// A packet that went through the tracker.
@@ -118,6 +126,7 @@ struct Job {
 /// A replay under way.
 pub struct Replay {
     engine: Engine,
+    flow_table: Option<FlowTableRef>,
     /// One for each thread.
     reassemblies: Vec<Reassembly<Frame>>,
     /// Fragments that are held, by their number.
@@ -158,8 +167,17 @@ impl Replay {
                 ..Limits::default()
             },
         };
+        if plan.offload {
+            let dummy = Dummy::new(Preferences {
+                offer_at: OfferAt::HandshakeComplete,
+                ..Preferences::default()
+            });
+            engine.register_provider(Box::new(dummy), Time::default())?;
+        }
+        let flow_table = plan.flow_table.then(|| engine.flow_table_get(plan.zone));
         Ok(Replay {
             engine,
+            flow_table,
             reassemblies: (0..plan.threads)
                 .map(|_| Reassembly::new(limits, true))
                 .collect(),
@@ -223,7 +241,7 @@ impl Replay {
         let mut jobs = std::mem::take(&mut self.waiting);
         if self.plan.threads == 1 {
             for job in &mut jobs {
-                track(&self.engine, &self.reassemblies[0], &self.plan, job);
+                self.track(&self.reassemblies[0], job);
             }
         } else {
             self.track_on_threads(&mut jobs);
@@ -301,6 +319,12 @@ impl Replay {
         all
     }
 
+    /// How far a connection got in each offload provider.
+    #[must_use]
+    pub fn standing(&self, id: ConnectionId) -> Vec<Standing> {
+        self.engine.offload_standing(id).unwrap_or_default()
+    }
+
     /// The engine's time.
     #[must_use]
     pub fn now(&self) -> Time {
@@ -322,11 +346,32 @@ impl Replay {
                 }
                 scope.spawn(|| {
                     for job in lane {
-                        track(&self.engine, reassembly, &self.plan, job);
+                        self.track(reassembly, job);
                     }
                 });
             }
         });
+    }
+
+    /// One packet through the engine, and its connection right afterwards.
+    fn track(&self, reassembly: &Reassembly<Frame>, job: &mut Job) {
+        let Some(frame) = &mut job.frame else { return };
+        let action = action(&self.plan, job.tuple.as_ref());
+        // By this a fragment is known again when it comes back.
+        frame.in_port = job.number as u32;
+        let frames = std::slice::from_mut(frame);
+        let found = self.flow_table.as_ref().map_or(0, |table| {
+            self.engine.flow_lookup(table, frames, job.now, &mut |_| {})
+        });
+        if found == 0 {
+            self.engine
+                .execute_with(frames, &action, job.now, reassembly);
+        }
+        let id = frames[0].metadata.connection;
+        if id != ConnectionId::NONE {
+            job.after = self.engine.connection(id, job.now);
+        }
+        job.released = taken(reassembly).collect();
     }
 
     fn lane(&self, (src, dst): (u128, u128)) -> usize {
@@ -378,20 +423,6 @@ impl Replay {
             .unwrap_or(0)
             .saturating_add(time.as_millis().saturating_mul(1_000_000))
     }
-}
-
-/// One packet through the engine, and its connection right afterwards.
-fn track(engine: &Engine, reassembly: &Reassembly<Frame>, plan: &Plan, job: &mut Job) {
-    let Some(frame) = &mut job.frame else { return };
-    let action = action(plan, job.tuple.as_ref());
-    // By this a fragment is known again when it comes back.
-    frame.in_port = job.number as u32;
-    engine.execute_with(std::slice::from_mut(frame), &action, job.now, reassembly);
-    let id = frame.metadata.connection;
-    if id != ConnectionId::NONE {
-        job.after = engine.connection(id, job.now);
-    }
-    job.released = taken(reassembly).collect();
 }
 
 /// The fragments that are no longer held.

@@ -75,10 +75,12 @@ impl<W: Write> Report<W> {
     fn list(&mut self, replay: &Replay) -> io::Result<()> {
         for (number, connection) in &replay.connections() {
             if self.shows(connection) {
+                let standing = replay.standing(connection.id);
                 let entry = Entry {
                     connection,
                     number: *number,
                     now: replay.now(),
+                    standing: &standing,
                 };
                 writeln!(
                     self.out,
@@ -122,6 +124,7 @@ impl<W: Write> Listener for Report<W> {
             connection: &change.connection,
             number: change.number,
             now: change.at,
+            standing: &[],
         };
         let event = Event {
             kind: change.kind,

@@ -191,6 +191,34 @@ fn changes_of_mark_and_label_reach_who_holds_the_connection() {
 }
 
 #[test]
+fn a_change_of_a_policy_reaches_who_holds_its_connections() {
+    use crate::policy::timeouts::Policy;
+    let (engine, dummy) = with_dummy(Preferences::default());
+    let policy = |seconds| Policy {
+        seconds: [("udp_first", seconds)].into(),
+        ..Policy::default()
+    };
+    engine.set_timeout_policy(4, policy(100)).expect("valid");
+    assert_eq!(dummy.counts().changed, 0);
+    let named = Action {
+        timeout_policy: Some(4),
+        ..COMMIT
+    };
+    let first = open_udp(&engine, 5, 1);
+    let packet = Segment::v4(1, 6, 2, 80, SYN).numbers(100, 0);
+    let second = send(&engine, packet.bytes(), &named, 2).metadata.connection;
+    engine.set_timeout_policy(4, policy(50)).expect("valid");
+    assert_eq!(dummy.counts().changed, 1);
+    let told = dummy.context(second).expect("held");
+    assert_eq!(
+        (told.now, dummy.context(first).expect("held").now),
+        (at(2), at(1))
+    );
+    engine.delete_timeout_policy(4).expect("is set");
+    assert_eq!(dummy.counts().changed, 2);
+}
+
+#[test]
 fn control_connections_are_offered_only_to_who_asks() {
     for (wants_control, adds) in [(false, 0), (true, 1)] {
         let (engine, dummy) = with_dummy(Preferences {

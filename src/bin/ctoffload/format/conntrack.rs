@@ -88,6 +88,12 @@ pub(super) fn flow(entry: &Entry, parts: &Parts) -> String {
     if connection.assured {
         line += "[ASSURED] ";
     }
+    if connection.flow {
+        line += "[OFFLOAD] ";
+    }
+    if connection.offloaded {
+        line += "[HW_OFFLOAD] ";
+    }
     line
 }
 

@@ -3,6 +3,8 @@
 use super::events::{Event, Kind};
 use super::{Address, Entry, Ports, Stamp, helper_name, proto_name, state_bits, state_name};
 use crate::replay::Tracked;
+use ctoffload::offload::registry::Standing;
+use ctoffload::offload::state::State;
 use ctoffload::packet::Family;
 use ctoffload::reason::Reason;
 use ctoffload::tuple::Tuple;
@@ -26,6 +28,8 @@ pub fn connection(entry: &Entry) -> Value {
         "assured": connection.assured,
         "snat": connection.source_nat,
         "dnat": connection.destination_nat,
+        "flow": connection.flow,
+        "hw_offload": connection.offloaded,
         "mark": connection.mark,
         "label": format!("{:#x}", connection.label),
         "helper": connection.helper.map(helper_name),
@@ -35,7 +39,29 @@ pub fn connection(entry: &Entry) -> Value {
         let counters = counters.map(|c| json!({ "packets": c.packets, "bytes": c.bytes }));
         map.insert("counters".to_owned(), Value::Array(counters.into()));
     }
+    if let (false, Some(map)) = (entry.standing.is_empty(), object.as_object_mut()) {
+        let standings = entry.standing.iter().map(standing).collect();
+        map.insert("offload".to_owned(), Value::Array(standings));
+    }
     object
+}
+
+/// How far a connection got in a provider.
+fn standing(standing: &Standing) -> Value {
+    let held = matches!(
+        standing.state,
+        State::Added | State::Asked | State::Established
+    );
+    let [original, reply] = standing
+        .carried
+        .map(|delta| json!({ "packets": delta.packets, "bytes": delta.bytes }));
+    json!({
+        "provider": standing.provider,
+        "state": standing.state.name(),
+        "why": (!held).then(|| standing.why.name()),
+        "since_ms": standing.since.as_millis(),
+        "carried": [original, reply],
+    })
 }
 
 /// An event.

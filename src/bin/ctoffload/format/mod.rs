@@ -17,6 +17,7 @@ use ctoffload::clock::Time;
 use ctoffload::engine::action::Helper;
 use ctoffload::engine::descriptor::state;
 use ctoffload::engine::listing::{Connection, ProtocolListing};
+use ctoffload::offload::registry::Standing;
 use ctoffload::packet::{Family, proto};
 use ctoffload::tuple::Tuple;
 use std::fmt;
@@ -57,6 +58,8 @@ pub struct Entry<'a> {
     pub number: u64,
     /// The time at which it is shown.
     pub now: Time,
+    /// How far it got in each offload provider; empty where that is not told.
+    pub standing: &'a [Standing],
 }
 
 /// The line of a connection, without its end.

@@ -110,6 +110,7 @@ fn entry(connection: &Connection, number: u64, age: u64) -> Entry<'_> {
         connection,
         number,
         now: connection.created.plus(age),
+        standing: &[],
     }
 }
 
