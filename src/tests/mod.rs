@@ -14,5 +14,6 @@ mod header;
 mod helpers;
 mod layers;
 mod layout;
+mod model;
 mod nat;
 mod offload;
