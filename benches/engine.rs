@@ -7,7 +7,9 @@
 mod traffic;
 
 use ctoffload::engine::descriptor::{Frame, Metadata};
+use ctoffload::engine::events::Kind;
 use ctoffload::engine::{Budget, Cursor, Engine};
+use ctoffload::observe::Interest;
 use ctoffload::packet::tcp_flags;
 use ctoffload::tuple::Direction;
 use divan::Bencher;
@@ -59,20 +61,45 @@ fn established(bencher: Bencher<'_, '_>, connections: u32) {
     });
 }
 
-#[divan::bench(sample_count = 20)]
-fn set_up(bencher: Bencher<'_, '_>) {
+/// Who listens to what happens to connections.
+#[derive(Clone, Copy, Debug)]
+enum Heard {
+    Nobody,
+    /// Somebody who takes the events after each batch.
+    Taken,
+    /// Somebody who never does: all are lost but the first.
+    Lost,
+}
+
+#[divan::bench(sample_count = 20, args = [Heard::Nobody, Heard::Taken, Heard::Lost])]
+fn set_up(bencher: Bencher<'_, '_>, heard: Heard) {
     const ROUNDS: usize = 1_000;
+    let all = Interest {
+        kinds: Kind::ALL,
+        zone: None,
+    };
     bencher
         .counter(ItemsCount::new(ROUNDS * BATCH))
         .with_inputs(|| {
             let handshakes: Vec<_> = (0..ROUNDS)
                 .map(|round| traffic::handshakes((round * BATCH) as u32))
                 .collect();
-            (traffic::established(0), handshakes)
+            let engine = traffic::established(0);
+            let listener = match heard {
+                Heard::Nobody => None,
+                Heard::Taken => engine.listen(all, 256).ok(),
+                Heard::Lost => engine.listen(all, 2).ok(),
+            };
+            (engine, listener, handshakes)
         })
-        .bench_local_refs(|(engine, handshakes)| {
+        .bench_local_refs(|(engine, listener, handshakes)| {
             for frames in handshakes.iter_mut().flatten() {
                 engine.execute(frames, &COMMIT, START);
+                if let (Heard::Taken, Some(listener)) = (heard, &listener) {
+                    while let Some(event) = listener.next() {
+                        divan::black_box(event);
+                    }
+                }
             }
         });
 }

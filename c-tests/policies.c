@@ -111,6 +111,7 @@ static void limits(void)
 {
     struct ct_action commit = action(CT_ACTION_COMMIT, 9);
     struct ct_zone_limit zone, list[2];
+    struct ct_stats stats = {.size = sizeof stats};
     size_t total;
     uint32_t limit = 5, stored = 0;
 
@@ -129,6 +130,7 @@ static void limits(void)
     CHECK(conntrack_delete_zone_limit(ct, 10) == 0);
     CHECK(conntrack_delete_zone_limit(ct, 10) == ENOENT);
     CHECK(track(&commit, 1, 2, 0).connection != 0);
+    CHECK(conntrack_get_stats(ct, &stats) == 0 && stats.zone_full == 5);
     /* The default holds for the others. */
     CHECK(conntrack_get_default_zone_limit(ct, &limit) == 0 && limit == CT_ZONE_LIMIT_NONE);
     CHECK(conntrack_set_default_zone_limit(ct, 1) == 0);

@@ -836,6 +836,22 @@ struct ct_stats {
    * Connections not stored because the search of their NAT range ended before it had seen it all.
    */
   uint64_t nat_unsettled;
+  /**
+   * Connections not stored because of their zone's limit or the guarantees of others.
+   */
+  uint64_t zone_full;
+  /**
+   * Fragments that were held.
+   */
+  uint64_t fragments_held;
+  /**
+   * Packets that offload providers report to have carried.
+   */
+  uint64_t offloaded;
+  /**
+   * Packets from hardware that went on where it left them.
+   */
+  uint64_t resumed;
 };
 
 /**

@@ -192,11 +192,12 @@ impl Engine {
         }
     }
 
-    /// Tells how a connection is another one than before, if it is.
+    /// Tells how a connection is another one than before, if it is. One that ended by what happened
+    /// to it has not changed: its end is told.
     #[cold]
     pub(super) fn tell_changes(&self, guard: &Guard<'_>, now: Time, before: &Before) {
         let changes = before.changes_to(&self.before(guard));
-        if changes.any() {
+        if changes.any() && guard.is_visible(&self.at(guard.zone(), now)) {
             self.tell(guard, now, What::Update(changes));
         }
     }

@@ -31,7 +31,6 @@ macro_rules! counters {
 }
 
 counters! {
-    Packets, "Packets that went through the tracker.", "packets";
     Found, "Packets whose connection was found.", "found";
     Cached, "Packets handled by the connection id they carried.", "cached";
     New, "Packets that may open a connection.", "new";

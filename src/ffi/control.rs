@@ -215,6 +215,10 @@ pub unsafe extern "C" fn conntrack_get_stats(ct: *mut conntrack, stats: *mut ct_
             expect_full: engine.counter(Counter::ExpectationsFull),
             nat_exhausted: engine.counter(Counter::NatExhausted),
             nat_unsettled: engine.counter(Counter::NatUnsettled),
+            zone_full: engine.counter(Counter::ZoneFull),
+            fragments_held: engine.counter(Counter::Held),
+            offloaded: engine.counter(Counter::Offloaded),
+            resumed: engine.counter(Counter::Resumed),
         };
         convert::write(stats, &value)
     })

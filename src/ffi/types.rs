@@ -427,6 +427,14 @@ pub struct ct_stats {
     pub nat_exhausted: u64,
     /// Connections not stored because the search of their NAT range ended before it had seen it all.
     pub nat_unsettled: u64,
+    /// Connections not stored because of their zone's limit or the guarantees of others.
+    pub zone_full: u64,
+    /// Fragments that were held.
+    pub fragments_held: u64,
+    /// Packets that offload providers report to have carried.
+    pub offloaded: u64,
+    /// Packets from hardware that went on where it left them.
+    pub resumed: u64,
 }
 
 /// How fragments are reassembled (Open vSwitch's `ipf`). Members that are 0 have their defaults.

@@ -8,6 +8,8 @@ use crate::engine::Engine;
 use crate::engine::action::Action;
 use crate::engine::config::Config;
 use crate::engine::descriptor::{Frame, Metadata};
+use crate::engine::events::Kind;
+use crate::observe::Interest;
 use crate::packet::tcp_flags::{ACK, SYN};
 use crate::tests::packets::{Ip, Segment, udp};
 
@@ -83,4 +85,37 @@ fn no_packet_allocates_after_the_first() {
     });
     assert_eq!(engine.connections(), 400 * 9);
     assert_eq!(counted, 0);
+}
+
+#[test]
+fn no_packet_allocates_for_those_who_listen() {
+    let config = Config {
+        seed: Some([5; 8]),
+        accounting: true,
+        ..Config::default()
+    };
+    let engine = Engine::new(&config).expect("valid");
+    let all = Interest {
+        kinds: Kind::ALL,
+        zone: None,
+    };
+    let patient = engine.listen(all, 4096).expect("valid");
+    let full = engine.listen(all, 2).expect("valid");
+    let commit = Action {
+        commit: true,
+        ..Action::default()
+    };
+    let question = |port| Frame::ip(udp(Ip::v4(1), port, Ip::v4(2), 53, b"?"));
+    let answer = |port| Frame::ip(udp(Ip::v4(2), 53, Ip::v4(1), port, b"!"));
+    let mut frames: Vec<Frame> = (1..=500)
+        .flat_map(|port| [question(port), answer(port)])
+        .collect();
+    // The first event of a thread brings its own place among the readers of the list into use.
+    engine.execute(&mut frames[..32], &commit, Time::from_millis(0));
+    let counted = allocations(|| {
+        engine.execute(&mut frames[32..], &commit, Time::from_millis(1));
+    });
+    assert_eq!(counted, 0);
+    let heard = std::iter::from_fn(|| patient.next()).count();
+    assert_eq!((heard, full.lost()), (1000, 998));
 }

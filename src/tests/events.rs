@@ -258,6 +258,23 @@ fn a_full_table_tells_whom_it_gave_up() {
 }
 
 #[test]
+fn a_reset_that_ends_a_connection_at_once_is_its_end_and_no_change() {
+    let engine = Engine::new(&Config {
+        profile: crate::engine::config::Profile::Kernel,
+        seed: Some([7; 8]),
+        ..Config::default()
+    })
+    .expect("valid");
+    let listener = engine.listen(ALL, 8).expect("valid");
+    let syn = Segment::v4(1, 1000, 2, 80, SYN).numbers(100, 0);
+    let refused = Segment::v4(2, 80, 1, 1000, RST | ACK).numbers(0, 101);
+    one(&engine, syn.frame(), &commit(), 0);
+    one(&engine, refused.frame(), &commit(), 1);
+    sweep(&engine, 5_000);
+    assert_eq!(what(&listener), [What::New, What::Destroy(Ending::Expired)]);
+}
+
+#[test]
 fn a_packet_that_is_not_committed_or_invalid_is_no_event() {
     let engine = engine();
     let listener = engine.listen(ALL, 16).expect("valid");

@@ -32,23 +32,24 @@ fn the_committed_header_is_current() {
     );
 }
 
-#[test]
-fn every_function_says_which_threads_may_call_it() {
-    let header = generate();
-    let functions = header.matches("CT_API").count() - 2;
+/// The names that the version script exports.
+fn exported() -> Vec<String> {
     let map = std::fs::read_to_string(
         Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ffi/ctoffload.map"),
     )
     .expect("the version script is there");
-    let exported: Vec<&str> = map
-        .lines()
-        .map(str::trim)
-        .filter_map(|line| line.strip_suffix(';'))
-        .collect();
-    let exported: Vec<&str> = exported
-        .into_iter()
+    map.lines()
+        .filter_map(|line| line.trim().strip_suffix(';'))
         .filter(|name| name.contains('_'))
-        .collect();
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_function_says_which_threads_may_call_it() {
+    let header = generate();
+    let functions = header.matches("CT_API").count() - 2;
+    let exported = exported();
     assert_eq!(
         functions,
         exported.len(),
@@ -58,4 +59,18 @@ fn every_function_says_which_threads_may_call_it() {
         assert!(header.contains(&format!("{name}(")), "{name}");
     }
     assert_eq!(header.matches("Threads:").count(), functions);
+}
+
+#[test]
+fn every_function_is_named_in_the_documents() {
+    let documents = [
+        include_str!("../../docs/man/ctoffload.3"),
+        include_str!("../../docs/c-api.md"),
+        include_str!("../../docs/offload.md"),
+    ];
+    let missing: Vec<String> = exported()
+        .into_iter()
+        .filter(|name| !documents.iter().any(|text| text.contains(name)))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

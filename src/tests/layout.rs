@@ -124,7 +124,8 @@ layouts! {
     ct_sweep { size, looked_at, removed, complete, reserved }
     ct_stats {
         size, connections, found, cached, new_, insert, invalid, table_full, early_drop, delete_,
-        lookup_natted_miss, tcp_seq_chk_bypass, expect_create, expect_full, nat_exhausted, nat_unsettled
+        lookup_natted_miss, tcp_seq_chk_bypass, expect_create, expect_full, nat_exhausted, nat_unsettled,
+        zone_full, fragments_held, offloaded, resumed
     }
 }
 

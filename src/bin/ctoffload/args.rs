@@ -6,6 +6,7 @@ use crate::replay::{Commit, Plan};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ctoffload::engine::action::Helper;
 use ctoffload::engine::config::{Config, DEFAULT_MAX_CONNECTIONS, Profile};
+use ctoffload::policy::timeouts::attributes;
 use ctoffload::tuple::Zone;
 use std::path::PathBuf;
 
@@ -102,6 +103,10 @@ pub struct ReplayArgs {
     /// Offer connections to the dummy provider, which takes all that complete their handshake
     #[arg(long)]
     pub offload: bool,
+    /// How long connections may be idle: seconds for an attribute of Open vSwitch's timeout policies,
+    /// as udp_first=5
+    #[arg(long, value_name = "NAME=SECONDS", value_parser = timeout)]
+    pub timeout: Vec<(&'static str, u32)>,
     /// Connections at most
     #[arg(long, default_value_t = DEFAULT_MAX_CONNECTIONS, value_name = "N")]
     pub max_connections: u32,
@@ -153,6 +158,7 @@ impl ReplayArgs {
             zone: self.zone,
             commit: self.commit.clone(),
             helpers: self.helper.clone(),
+            timeouts: self.timeout.iter().copied().collect(),
             threads: usize::from(self.threads),
             expire: !self.no_expire,
             flow_table: self.flow_table,
@@ -186,6 +192,22 @@ fn helper(text: &str) -> Result<(Helper, u16), String> {
     }
 }
 
+fn timeout(text: &str) -> Result<(&'static str, u32), String> {
+    let (name, seconds) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not NAME=SECONDS"))?;
+    let attributes = attributes();
+    let known = attributes.iter().find(|known| **known == name);
+    let known = known.ok_or_else(|| {
+        let all = attributes.join(", ");
+        format!("unknown attribute `{name}`; there are {all}")
+    })?;
+    let seconds = seconds
+        .parse()
+        .map_err(|_| format!("`{seconds}` is not a number of seconds"))?;
+    Ok((known, seconds))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,6 +216,13 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_timeout_names_an_attribute_and_seconds() {
+        assert_eq!(timeout("udp_first=5"), Ok(("udp_first", 5)));
+        assert!(timeout("udp_last=5").is_err_and(|error| error.contains("udp_first")));
+        assert!(timeout("udp_first").is_err() && timeout("udp_first=x").is_err());
     }
 
     #[test]

@@ -26,9 +26,10 @@ use ctoffload::offload::dummy::Dummy;
 use ctoffload::offload::provider::{OfferAt, Preferences};
 use ctoffload::offload::registry::Standing;
 use ctoffload::packet::proto;
+use ctoffload::policy::timeouts::Policy;
 use ctoffload::reason::Reason;
 use ctoffload::tuple::{Tuple, Zone};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 
@@ -64,6 +65,8 @@ pub struct Plan {
     pub commit: Commit,
     /// Helpers, each with the destination port of its control connections.
     pub helpers: Vec<(Helper, u16)>,
+    /// Seconds of attributes of the instance's timeout policy.
+    pub timeouts: BTreeMap<&'static str, u32>,
     /// Threads that track.
     pub threads: usize,
     /// The clock runs; otherwise nothing ever expires.
@@ -157,6 +160,11 @@ impl Replay {
         let mut switches = engine.switches();
         switches.verify_checksums = plan.verify_checksums;
         engine.set_switches(switches)?;
+        let timeouts = Policy {
+            seconds: plan.timeouts.clone(),
+            ..Policy::default()
+        };
+        engine.set_timeout_policy(0, timeouts)?;
         let limits = match plan.config.profile {
             Profile::Ovs => Limits::default(),
             // nf_defrag: no smallest size, and 30 seconds.
@@ -453,3 +461,6 @@ fn action(plan: &Plan, tuple: Option<&Tuple>) -> Action {
         ..Action::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,19 @@ fn every_capture_gives_its_expected_listing() {
 }
 
 #[test]
+fn connections_expire_by_the_timeouts_that_were_given() {
+    let file = captures().join("dns.pcap");
+    let lines = |options: &[&str]| {
+        let options = [&["-f", "udp"], options].concat();
+        replay(&options, &file).0.lines().count()
+    };
+    let short = ["--timeout", "udp_first=0", "--timeout", "udp_multiple=0"];
+    let long = ["--timeout", "udp_single=0"];
+    assert_ne!(lines(&[]), 0);
+    assert_eq!((lines(&short), lines(&long)), (0, lines(&[])));
+}
+
+#[test]
 fn threads_do_not_change_what_is_printed() {
     for file in every_capture() {
         let options = ["-E", "-v", "--summary", "-o", "json"];
