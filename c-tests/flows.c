@@ -36,6 +36,9 @@ static void fast_path(struct conntrack *ct)
     CHECK(stats.zone == 3 && stats.timeout_ms == 20000);
     CHECK(stats.hits == 2 && stats.misses == 1 && stats.added == 1);
 
+    uint64_t packets[2] = {2, 3}, bytes[2] = {200, 300};
+    CHECK(ct_flow_table_carried(ct, id, packets, bytes, 4, 5) == 0);
+    CHECK(ct_flow_table_carried(ct, 77, packets, bytes, 4, 5) == ENOENT);
     CHECK(ct_flow_table_remove(ct, id, 5) == 0);
     CHECK(ct_flow_table_remove(ct, id, 5) == ENOENT);
     CHECK(ct_flow_table_add(ct, id, 5) == 0);

@@ -244,6 +244,8 @@ static void offload(struct conntrack *ct)
     CHECK(ct_flow_table_get(ct, 0, NULL) == EINVAL);
     CHECK(ct_flow_table_lookup(NULL, NULL, 0, 0, NULL) == EINVAL);
     CHECK(ct_flow_table_add(NULL, 1, 0) == EINVAL);
+    CHECK(ct_flow_table_carried(NULL, 1, NULL, NULL, 0, 0) == EINVAL);
+    CHECK(ct_flow_table_carried(ct, 1, NULL, NULL, 0, 0) == EINVAL);
     CHECK(ct_flow_table_remove(NULL, 1, 0) == EINVAL);
     CHECK(ct_flow_table_set_timeout(NULL, 1) == EINVAL);
     CHECK(ct_flow_table_get_stats(NULL, &flows) == EINVAL);

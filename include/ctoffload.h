@@ -2618,6 +2618,26 @@ CT_API int ct_flow_table_add(struct conntrack *ct, uint64_t connection, int64_t 
 CT_API int ct_flow_table_remove(struct conntrack *ct, uint64_t connection, int64_t now_ms);
 
 /**
+ * Hardware carried packets of a flow: they are added to its connection's counters, and the flow lives
+ * on from `last_used_ms`, its last packet. `packets` and `bytes` are arrays of two numbers, original then
+ * reply direction, since the last report. To be told once.
+ *
+ * Returns 0; ENOENT when the connection is in no flow table (nothing was added); EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `packets` and `bytes` point to two numbers each.
+ */
+CT_API
+int ct_flow_table_carried(struct conntrack *ct,
+                          uint64_t connection,
+                          const uint64_t *packets,
+                          const uint64_t *bytes,
+                          int64_t last_used_ms,
+                          int64_t now_ms);
+
+/**
  * Sets after how many milliseconds without a packet a flow leaves; 30,000 unless set. At least 1.
  *
  * Returns 0; EINVAL for 0.

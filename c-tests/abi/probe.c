@@ -53,6 +53,7 @@ const struct {
     ABI(conntrack_take_fragments);
     ABI(conntrack_unlisten);
     ABI(ct_flow_table_add);
+    ABI(ct_flow_table_carried);
     ABI(ct_flow_table_get);
     ABI(ct_flow_table_get_stats);
     ABI(ct_flow_table_lookup);

@@ -14,6 +14,7 @@ use crate::nat::Nat;
 use crate::offload::aging::{self, Expired};
 use crate::offload::connections::Connections;
 use crate::offload::flow_table::{self, Candidate, Count, FlowTable, Passage, Put};
+use crate::offload::provider::Delta;
 use crate::packet::{Facts, proto};
 use crate::reason::Reason;
 use crate::sync::StdArc;
@@ -74,11 +75,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`] when it is in none.
     pub fn flow_remove(&self, id: ConnectionId, now: Time) -> Result<(), Error> {
-        let guard = self
-            .table
-            .get(id)
-            .filter(|guard| guard.flags().contains(Flags::FLOW))
-            .ok_or_else(|| Error::NotFound("the connection is in no flow table".into()))?;
+        let guard = self.flow_of(id)?;
         let table = self.flows.of(guard.zone());
         let timeout = table.as_ref().map_or(TIMEOUT_UNKNOWN, |t| t.timeout());
         if let Some(table) = table {
@@ -104,6 +101,36 @@ impl Engine {
             ..Action::default()
         };
         Batch::new(self, &action, now).run_flows(table, packets, hit)
+    }
+
+    /// Hardware carried packets of a flow: they are added to its connection's counters, and the flow
+    /// lives on from their last one (netfilter's FLOW_CLS_STATS). To be told once.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the connection is in no flow table: nothing was added.
+    pub fn flow_carried(
+        &self,
+        id: ConnectionId,
+        carried: [Delta; 2],
+        last_used: Time,
+        now: Time,
+    ) -> Result<(), Error> {
+        let mut guard = self.flow_of(id)?;
+        self.carried(Some(&mut guard), carried);
+        if let Some(table) = self.flows.of(guard.zone()) {
+            let until = last_used.min(now).plus(self.flow_timeout(&guard, &table));
+            if until > guard.expires() {
+                guard.set_expiry(until);
+            }
+        }
+        Ok(())
+    }
+
+    fn flow_of(&self, id: ConnectionId) -> Result<Guard<'_>, Error> {
+        self.table
+            .get(id)
+            .filter(|guard| guard.flags().contains(Flags::FLOW))
+            .ok_or_else(|| Error::NotFound("the connection is in no flow table".into()))
     }
 
     fn enter_flow(&self, guard: &mut Guard<'_>, table: &FlowTable, now: Time) {

@@ -13,6 +13,7 @@ use crate::engine::descriptor::ConnectionId;
 use crate::engine::flow::FlowTableRef;
 use crate::offload::flow_table::Count;
 use crate::offload::miss::Miss;
+use crate::offload::provider::Delta;
 use crate::sync::Arc;
 
 /// A reference to the flow table of a zone.
@@ -159,6 +160,40 @@ pub unsafe extern "C" fn ct_flow_table_remove(
         let ct = instance(ct)?;
         ct.engine
             .flow_remove(ConnectionId(connection), time(now_ms))?;
+        Ok(())
+    })
+}
+
+/// Hardware carried packets of a flow: they are added to its connection's counters, and the flow lives
+/// on from `last_used_ms`, its last packet. `packets` and `bytes` are arrays of two numbers, original then
+/// reply direction, since the last report. To be told once.
+///
+/// Returns 0; ENOENT when the connection is in no flow table (nothing was added); EINVAL.
+///
+/// Threads: any.
+///
+/// # Safety
+/// `ct` is an instance; `packets` and `bytes` point to two numbers each.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ct_flow_table_carried(
+    ct: *mut conntrack,
+    connection: u64,
+    packets: *const u64,
+    bytes: *const u64,
+    last_used_ms: i64,
+    now_ms: i64,
+) -> c_int {
+    guard(peek(ct), || {
+        let ct = instance(ct)?;
+        let packets: [u64; 2] = convert::value(packets.cast())?;
+        let bytes: [u64; 2] = convert::value(bytes.cast())?;
+        let carried = [0, 1].map(|i| Delta {
+            packets: packets[i],
+            bytes: bytes[i],
+        });
+        let id = ConnectionId(connection);
+        ct.engine
+            .flow_carried(id, carried, time(last_used_ms), time(now_ms))?;
         Ok(())
     })
 }

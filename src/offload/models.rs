@@ -307,6 +307,11 @@ fn loom_a_flush_beside_an_add_leaves_nothing() {
     assert_eq!(harms(None, flushing), 0);
 }
 
+#[test]
+fn loom_an_add_that_does_not_look_back_survives_a_flush() {
+    assert_ne!(harms(Some(Site::AddCompleted), flushing), 0);
+}
+
 /// A worker takes from the queue while packets put into it, and then the rest is drained.
 fn queued() -> bool {
     let world = World::new(Delivery::Queued);

@@ -7,6 +7,7 @@ use crate::engine::{Budget, Engine};
 use crate::error::Error;
 use crate::nat::{Nat, NatRange};
 use crate::offload::flow_table::{Count, FlowTable};
+use crate::offload::provider::Delta;
 use crate::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::reason::Reason;
 use crate::tests::packets::{Ip, Segment, fragments, udp, with_options};
@@ -274,6 +275,30 @@ fn packets_of_a_flow_are_counted_for_its_connection() {
     let before = packets(1);
     look_up(&engine, &table, segment(101, 501), 1).expect("a flow");
     assert_eq!(packets(2), before + 1);
+}
+
+#[test]
+fn what_hardware_carried_of_a_flow_is_added_once_and_keeps_it() {
+    let engine = engine();
+    let table = engine.flow_table_get(0);
+    let id = open_tcp(&engine, 7, 0);
+    let carried = [3, 4].map(|packets| Delta {
+        packets,
+        bytes: 100 * packets,
+    });
+    let used = at(25_000);
+    engine
+        .flow_carried(id, carried, used, at(28_000))
+        .expect("a flow");
+    let counters = |now| engine.connection(id, at(now)).expect("lives").counters;
+    let [original, reply] = counters(28_000).expect("counted");
+    assert_eq!((original.packets, reply.packets), (2 + 3, 1 + 4));
+    engine.sweep(at(50_000), Budget { records: 65_536 });
+    assert_eq!(table.count(Count::Aged), 0);
+    engine.sweep(at(57_000), Budget { records: 65_536 });
+    assert_eq!(table.count(Count::Aged), 1);
+    let late = engine.flow_carried(id, carried, used, at(58_000));
+    assert!(matches!(late, Err(Error::NotFound(_))));
 }
 
 /// The packet as a device hands it up.
