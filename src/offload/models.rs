@@ -308,8 +308,8 @@ fn loom_a_flush_beside_an_add_leaves_nothing() {
 }
 
 #[test]
-fn loom_an_add_that_does_not_look_back_survives_a_flush() {
-    assert_ne!(harms(Some(Site::AddCompleted), flushing), 0);
+fn loom_a_turn_that_ends_without_another_look_survives_a_flush() {
+    assert_ne!(harms(Some(Site::TurnEnd), flushing), 0);
 }
 
 /// A worker takes from the queue while packets put into it, and then the rest is drained.

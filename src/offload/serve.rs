@@ -322,7 +322,7 @@ fn decide(
                     let _owed = entry.holds.note(id, Op::Established, None, now);
                 }
                 // It ended while the add was under way.
-                Some((Due::Delete | Due::Later, _)) | None if !takes_step(Site::AddCompleted) => {}
+                None if !takes_step(Site::AddCompleted) => {}
                 Some((Due::Delete | Due::Later, _)) | None => {
                     let _owed = entry.holds.note(id, Op::Delete(Why::Closing), None, now);
                 }
