@@ -240,6 +240,13 @@ static void offload(struct conntrack *ct)
     CHECK(ct_offload_dummy_reset_counts(NULL) == EINVAL);
     CHECK(ct_offload_dummy_contains(NULL, 1, &on, &on) == EINVAL);
 
+    CHECK(ct_offload_sim_register(NULL, NULL, 0, NULL) == EINVAL);
+    CHECK(ct_offload_sim_register(ct, NULL, 0, NULL) == EINVAL);
+    CHECK(ct_offload_sim_run(NULL, 0) == EINVAL);
+    CHECK(ct_offload_sim_carry(NULL, 0, 0, 0, 0, NULL) == EINVAL);
+    CHECK(ct_offload_sim_close(NULL, 0, 0) == EINVAL);
+    CHECK(ct_offload_sim_get_counts(NULL, NULL) == EINVAL);
+
     CHECK(ct_flow_table_get(NULL, 0, &table) == EINVAL);
     CHECK(ct_flow_table_get(ct, 0, NULL) == EINVAL);
     CHECK(ct_flow_table_lookup(NULL, NULL, 0, 0, NULL) == EINVAL);

@@ -270,6 +270,7 @@ static void batch(void)
     CHECK(ct_offload_get_stats(ct, "batched", &stats) == 0);
     CHECK(stats.added == 4 && stats.refused == 4 && stats.held == 4);
     CHECK(conntrack_flush(ct, NULL) == 0);
+    CHECK(batches[CT_OFFLOAD_OP_FLUSH] == 1 && told.flushed == 1);
     CHECK(batches[CT_OFFLOAD_OP_DEL] == 4);
     conntrack_destroy(ct);
 }
@@ -435,6 +436,40 @@ static void dummy(void)
     ct_offload_dummy_free(NULL);
 }
 
+/* The simulated device: an answer that comes late, traffic, a FIN that only it sees. */
+static void sim(void)
+{
+    struct conntrack *ct = create();
+    struct ct_offload_sim_behaviour behaviour = {.size = sizeof behaviour, .latency_ms = 10};
+    struct ct_offload_sim_counts counts = {.size = sizeof counts};
+    struct ct_connection c = {.size = sizeof c};
+    struct ct_offload_sim *sim = NULL;
+    int carried = 7;
+    behaviour.lying = 256;
+    CHECK(ct_offload_sim_register(ct, &behaviour, 0, &sim) == EINVAL);
+    behaviour.lying = 0;
+    CHECK(ct_offload_sim_register(ct, &behaviour, 0, &sim) == 0);
+    uint64_t id = send_udp(ct, 5, 0, 0, 1);
+    send_udp(ct, 5, 1, 0, 2);
+    CHECK(ct_offload_work(ct, 0, 1, 10, NULL) == 0);
+    CHECK(conntrack_get(ct, id, 2, &c) == 0 && (c.status & CT_STATUS_HW_OFFLOAD) == 0);
+    CHECK(ct_offload_sim_run(sim, 20) == 0);
+    CHECK(conntrack_get(ct, id, 20, &c) == 0 && (c.status & CT_STATUS_HW_OFFLOAD) != 0);
+    CHECK(ct_offload_sim_carry(sim, id, 0, 5, 500, &carried) == 0 && carried == 1);
+    CHECK(ct_offload_sim_carry(sim, 77, 0, 5, 500, &carried) == 0 && carried == 0);
+    CHECK(ct_offload_refresh(ct, 21, NULL) == 0);
+    CHECK(conntrack_get(ct, id, 21, &c) == 0 && c.packets[0] == 1 + 5);
+    CHECK(ct_offload_sim_close(sim, id, 0) == 0);
+    CHECK(ct_offload_refresh(ct, 22, NULL) == 0);
+    CHECK(ct_offload_work(ct, 0, 1, 10, NULL) == 0);
+    CHECK(ct_offload_sim_get_counts(sim, &counts) == 0);
+    CHECK(counts.added == 1 && counts.deleted == 1 && counts.strange == 0 && counts.held == 0);
+    CHECK(counts.packets == 5 && counts.bytes == 500);
+    ct_offload_sim_free(sim);
+    ct_offload_sim_free(NULL);
+    conntrack_destroy(ct);
+}
+
 int main(void)
 {
     life();
@@ -444,5 +479,6 @@ int main(void)
     meddler();
     plugin();
     dummy();
+    sim();
     return 0;
 }

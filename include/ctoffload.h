@@ -440,7 +440,7 @@
 #define CT_OFFLOAD_OP_POLICY 3
 
 /**
- * flush.
+ * flush; `ctx` is of no connection.
  */
 #define CT_OFFLOAD_OP_FLUSH 4
 
@@ -720,6 +720,11 @@ struct ct_listener;
  * The dummy provider, with the name "dummy".
  */
 struct ct_offload_dummy;
+
+/**
+ * A simulated device, registered with the name "sim".
+ */
+struct ct_offload_sim;
 
 /**
  * A tuple: source and destination as one packet carries them. Addresses in network byte order, an
@@ -2080,6 +2085,82 @@ struct ct_offload_stats {
 };
 
 /**
+ * How a simulated device behaves. Chances are out of 256.
+ */
+struct ct_offload_sim_behaviour {
+  /**
+   * sizeof(struct ct_offload_sim_behaviour).
+   */
+  size_t size;
+  /**
+   * Milliseconds until an add is answered; 0: at once.
+   */
+  uint64_t latency_ms;
+  /**
+   * Where its chances begin.
+   */
+  uint64_t seed;
+  /**
+   * Connections that it has room for; 0: no limit.
+   */
+  uint32_t capacity;
+  /**
+   * Chance that an add fails.
+   */
+  uint32_t failing;
+  /**
+   * Chance that the answer to an add never comes.
+   */
+  uint32_t losing;
+  /**
+   * Chance that an answer takes three times as long, so that others overtake it.
+   */
+  uint32_t reordering;
+  /**
+   * Chance that it claims that an idle connection was used just now.
+   */
+  uint32_t lying;
+  /**
+   * Not 0: it reports TCP windows.
+   */
+  uint32_t windows;
+};
+
+/**
+ * What a simulated device counted.
+ */
+struct ct_offload_sim_counts {
+  /**
+   * sizeof(struct ct_offload_sim_counts), set by the caller.
+   */
+  size_t size;
+  /**
+   * Adds that it accepted.
+   */
+  uint64_t added;
+  /**
+   * Deletes.
+   */
+  uint64_t deleted;
+  /**
+   * Deletes of connections that it did not have: none, unless something is wrong.
+   */
+  uint64_t strange;
+  /**
+   * Packets that it carried.
+   */
+  uint64_t packets;
+  /**
+   * Bytes that it carried.
+   */
+  uint64_t bytes;
+  /**
+   * Connections that it has now.
+   */
+  uint64_t held;
+};
+
+/**
  * How long connections may be idle, by what they wait for (Open vSwitch's CT_Timeout_Policy).
  */
 struct ct_timeout_policy {
@@ -3027,6 +3108,100 @@ CT_API
 int ct_offload_get_stats(struct conntrack *ct,
                          const char *provider,
                          struct ct_offload_stats *stats);
+
+/**
+ * Registers a simulated device: it takes time to answer, has room for so many connections, fails,
+ * loses answers, brings them out of order, and lies about use, all as `behaviour` says and the same in
+ * every run. It is offered connections when their handshake is complete, through a queue. `*out`
+ * receives a handle, to be freed before the instance is destroyed.
+ *
+ * Returns 0; EEXIST when it is registered already; EINVAL; E2BIG.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `behaviour` points to a struct of the size that it says; `out` points to a
+ * pointer.
+ */
+CT_API
+int ct_offload_sim_register(struct conntrack *ct,
+                            const struct ct_offload_sim_behaviour *behaviour,
+                            int64_t now_ms,
+                            struct ct_offload_sim **out);
+
+/**
+ * Frees a handle. NULL is ignored. The provider itself is unregistered by ct_offload_unregister().
+ *
+ * Threads: any; no other call with this handle may be under way.
+ *
+ * # Safety
+ * `sim` is NULL or a handle that was not freed.
+ */
+CT_API void ct_offload_sim_free(struct ct_offload_sim *sim);
+
+/**
+ * Moves the device's clock to `now_ms` and brings the answers that were due to the tracker, late ones
+ * too.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `sim` is a handle.
+ */
+CT_API
+int ct_offload_sim_run(struct ct_offload_sim *sim,
+                       int64_t now_ms);
+
+/**
+ * Packets of a connection arrive at the device: in the reply direction if `reply` is not 0. `*carried`
+ * (which may be NULL) becomes 1 when it carried them; otherwise they are for conntrack_execute().
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `sim` is a handle; `carried` is NULL or points to a number.
+ */
+CT_API
+int ct_offload_sim_carry(struct ct_offload_sim *sim,
+                         uint64_t connection,
+                         int reply,
+                         uint64_t packets,
+                         uint64_t bytes,
+                         int *carried);
+
+/**
+ * The device sees a FIN or RST of a connection that it carries, from the replying side if `reply` is
+ * not 0. The tracker hears of it with the next report.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `sim` is a handle.
+ */
+CT_API
+int ct_offload_sim_close(struct ct_offload_sim *sim,
+                         uint64_t connection,
+                         int reply);
+
+/**
+ * What the device counted. The caller sets `counts->size`.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `sim` is a handle; `counts` points to a struct of the size that it says.
+ */
+CT_API
+int ct_offload_sim_get_counts(struct ct_offload_sim *sim,
+                              struct ct_offload_sim_counts *counts);
 
 /**
  * Sets the timeout policy `policy->id`, or sets it anew: what is not in `present` is then as policy 0

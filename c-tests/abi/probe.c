@@ -79,6 +79,12 @@ const struct {
     ABI(ct_offload_register);
     ABI(ct_offload_report);
     ABI(ct_offload_set_data);
+    ABI(ct_offload_sim_carry);
+    ABI(ct_offload_sim_close);
+    ABI(ct_offload_sim_free);
+    ABI(ct_offload_sim_get_counts);
+    ABI(ct_offload_sim_register);
+    ABI(ct_offload_sim_run);
     ABI(ct_offload_start_workers);
     ABI(ct_offload_unregister);
     ABI(ct_offload_work);

@@ -24,6 +24,7 @@ mod nat;
 pub mod offload;
 mod packet;
 mod provider;
+pub mod sim;
 mod status;
 pub mod timeouts;
 mod tuple;

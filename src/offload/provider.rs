@@ -14,7 +14,8 @@
 
 use crate::clock::Time;
 use crate::error::Error;
-use crate::tuple::{ConnectionId, Tuple, Zone};
+use crate::packet::Family;
+use crate::tuple::{ConnectionId, QueryKind, Tuple, Zone};
 
 /// When a connection is offered to a provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,6 +99,40 @@ pub struct Context {
     pub data: usize,
 }
 
+/// The tuple of no packet.
+const NOTHING: Tuple = Tuple {
+    src: 0,
+    dst: 0,
+    sport: 0,
+    dport: 0,
+    zone: 0,
+    proto: 0,
+    family: Family::V4,
+    query: QueryKind::None,
+    question: true,
+};
+
+impl Context {
+    /// That of an operation which is about no connection.
+    #[must_use]
+    pub fn of_nobody(now: Time) -> Context {
+        Context {
+            id: ConnectionId::NONE,
+            original: NOTHING,
+            reply: NOTHING,
+            mark: 0,
+            label: 0,
+            state: 0,
+            in_port_original: 0,
+            in_port_reply: 0,
+            timeout: 0,
+            tcp: None,
+            now,
+            data: 0,
+        }
+    }
+}
+
 /// Why an add was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -168,7 +203,7 @@ pub struct Report {
 pub struct Operation {
     /// What is to be done.
     pub kind: OperationKind,
-    /// With which connection.
+    /// With which connection; with none for a flush ([`Context::of_nobody`]).
     pub context: Context,
     /// What came of it; filled in by the provider.
     pub result: OperationResult,

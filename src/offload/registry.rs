@@ -376,7 +376,7 @@ impl Registry {
         for entry in list.providers.iter() {
             match zone {
                 None => {
-                    serve::flush(entry);
+                    serve::flush(entry, now);
                     recall(entry, connections, now, Why::GivenBack, &|_| true);
                 }
                 Some(zone) => recall(entry, connections, now, Why::GivenBack, &|of| of == zone),

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::connections::{Connections, context_of};
 use super::gate::Errand;
 use super::holds::{Answered, Claim, Noted, Op, Position, SHARDS, Turn};
-use super::provider::{Operation, OperationKind, OperationResult, Refusal, Report, Taken};
+use super::provider::{Context, Operation, OperationKind, OperationResult, Refusal, Report, Taken};
 use super::registry::Registered;
 use super::state::{Again, Byte, Due, Slot, State, Why, Word};
 use super::statistics::Count;
@@ -578,10 +578,15 @@ pub(super) fn work(
 }
 
 /// The provider's own flush.
-pub(super) fn flush(entry: &Registered) {
+pub(super) fn flush(entry: &Registered, now: Time) {
     if let Some(_pass) = entry.gate.enter(Errand::Back) {
         entry.counts.add(Count::Flushed, 1);
-        entry.provider.flush();
+        let mut operation = [Operation {
+            kind: OperationKind::Flush,
+            context: Context::of_nobody(now),
+            result: OperationResult::Untouched,
+        }];
+        submit(entry, &mut operation);
     }
 }
 

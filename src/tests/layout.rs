@@ -106,6 +106,10 @@ layouts! {
     ct_miss {
         size, chain, in_port, done, reserved, cookie
     }
+    ct_offload_sim_behaviour {
+        size, latency_ms, seed, capacity, failing, losing, reordering, lying, windows
+    }
+    ct_offload_sim_counts { size, added, deleted, strange, packets, bytes, held }
     ct_offload_dummy_counts {
         size, added, deleted, updated, established, changed, flushed, held
     }

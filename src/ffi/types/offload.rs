@@ -124,7 +124,7 @@ pub const CT_OFFLOAD_OP_DEL: u32 = 1;
 pub const CT_OFFLOAD_OP_UPD: u32 = 2;
 /// can_offload; `error` 0: yes.
 pub const CT_OFFLOAD_OP_POLICY: u32 = 3;
-/// flush.
+/// flush; `ctx` is of no connection.
 pub const CT_OFFLOAD_OP_FLUSH: u32 = 4;
 /// conn_established; `error` 0: yes, EAGAIN: ask again.
 pub const CT_OFFLOAD_OP_EST: u32 = 5;
@@ -389,7 +389,53 @@ pub struct ct_offload_dummy_counts {
     pub held: u64,
 }
 
+/// How a simulated device behaves. Chances are out of 256.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ct_offload_sim_behaviour {
+    /// sizeof(struct ct_offload_sim_behaviour).
+    pub size: usize,
+    /// Milliseconds until an add is answered; 0: at once.
+    pub latency_ms: u64,
+    /// Where its chances begin.
+    pub seed: u64,
+    /// Connections that it has room for; 0: no limit.
+    pub capacity: u32,
+    /// Chance that an add fails.
+    pub failing: u32,
+    /// Chance that the answer to an add never comes.
+    pub losing: u32,
+    /// Chance that an answer takes three times as long, so that others overtake it.
+    pub reordering: u32,
+    /// Chance that it claims that an idle connection was used just now.
+    pub lying: u32,
+    /// Not 0: it reports TCP windows.
+    pub windows: u32,
+}
+
+/// What a simulated device counted.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ct_offload_sim_counts {
+    /// sizeof(struct ct_offload_sim_counts), set by the caller.
+    pub size: usize,
+    /// Adds that it accepted.
+    pub added: u64,
+    /// Deletes.
+    pub deleted: u64,
+    /// Deletes of connections that it did not have: none, unless something is wrong.
+    pub strange: u64,
+    /// Packets that it carried.
+    pub packets: u64,
+    /// Bytes that it carried.
+    pub bytes: u64,
+    /// Connections that it has now.
+    pub held: u64,
+}
+
 sized! {
+    ct_offload_sim_behaviour: 48;
+    ct_offload_sim_counts: 56;
     ct_offload_dummy_counts: 64;
     ct_offload_class: 136;
     ct_offload_report: 104;
