@@ -47,6 +47,12 @@ pub enum Site {
     RecordUnlock,
     /// A block's due time is lowered.
     DueLower,
+    /// A look-up that found nothing looks whether its bucket was split meanwhile.
+    SearchAgain,
+    /// A sequence lock's value was written.
+    SequenceDone,
+    /// A sequence lock's value is about to be written.
+    SequenceBegun,
     /// A queue's slot was written.
     QueuePut,
     /// A queue's slot was read.
@@ -82,7 +88,7 @@ pub const fn takes_step(_site: Site) -> bool {
 pub use model::{ordering, takes_step, with_weak};
 
 #[cfg(all(loom, test))]
-pub use model::harms;
+pub use model::{harms, harms_bounded};
 
 /// Locks a mutex. A panic of another holder does not make the data bad: every critical section of
 /// this crate leaves it consistent at each step.

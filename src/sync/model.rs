@@ -48,6 +48,16 @@ pub fn takes_step(site: Site) -> bool {
 /// The number of executions in which `scenario` does harm (answers `true`), with the site weakened.
 #[cfg(test)]
 pub fn harms(weak: Option<Site>, scenario: fn() -> bool) -> usize {
+    harms_bounded(weak, None, scenario)
+}
+
+/// [`harms`] with at most so many preemptions instead of those of the environment.
+#[cfg(test)]
+pub fn harms_bounded(
+    weak: Option<Site>,
+    preemptions: Option<usize>,
+    scenario: fn() -> bool,
+) -> usize {
     use std::sync::atomic::{AtomicUsize as Count, Ordering::Relaxed};
 
     let counts: std::sync::Arc<[Count; 2]> = std::sync::Arc::default();
@@ -57,6 +67,7 @@ pub fn harms(weak: Option<Site>, scenario: fn() -> bool) -> usize {
             let mut model = loom::model::Builder::new();
             // Inserts and sweeps are long for the model, but they end.
             model.max_branches = 100_000;
+            model.preemption_bound = preemptions.or(model.preemption_bound);
             let counts = counts.clone();
             model.check(move || {
                 counts[1].fetch_add(1, Relaxed);

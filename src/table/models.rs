@@ -6,35 +6,11 @@
 //! be able to see the harm. Run with `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test
 //! --release --lib loom_`.
 
-use std::sync::atomic::{AtomicUsize, Ordering as StdOrdering};
-
 use super::*;
 use crate::packet::proto;
-use crate::sync::{Arc, thread, with_weak};
+use crate::sync::{Arc, harms as bad, harms_bounded, thread};
 use crate::sync::{AtomicU64, Site};
 use crate::tuple::QueryKind;
-
-/// The number of executions in which `scenario` gives a bad answer.
-fn bad(weak: Option<Site>, scenario: fn() -> bool) -> usize {
-    let count = std::sync::Arc::new(AtomicUsize::new(0));
-    let counted = count.clone();
-    let explored = std::sync::Arc::new(AtomicUsize::new(0));
-    let executions = explored.clone();
-    with_weak(weak, || {
-        let mut model = loom::model::Builder::new();
-        // Inserts and sweeps are long for the model, but they end.
-        model.max_branches = 100_000;
-        model.check(move || {
-            executions.fetch_add(1, StdOrdering::Relaxed);
-            if scenario() {
-                counted.fetch_add(1, StdOrdering::Relaxed);
-            }
-        });
-    });
-    let explored = explored.load(StdOrdering::Relaxed);
-    assert!(explored > 1, "a model of one execution shows nothing");
-    count.load(StdOrdering::Relaxed)
-}
 
 fn table() -> Arc<Table> {
     let secret = Secret::new([0x9e37_79b9_7f4a_7c15; 8]);
@@ -114,6 +90,72 @@ fn publish() -> bool {
 #[test]
 fn loom_a_connection_is_complete_when_it_is_found() {
     assert_eq!(bad(None, publish), 0);
+}
+
+/// The same with the roles of the threads changed: the model explores them differently.
+fn publish_by_the_first_thread() -> bool {
+    let table = table();
+    let reader = table.clone();
+    let thread =
+        thread::spawn(move || find(&reader, 7).is_some_and(|found| found != (tuple(7), 7)));
+    insert(&table, 7, 1 << 40);
+    thread.join().expect("the reader does not panic")
+}
+
+#[test]
+fn loom_a_connection_is_complete_whoever_looks() {
+    assert_eq!(bad(None, publish_by_the_first_thread), 0);
+}
+
+/// Two connections of which the first leaves its bucket at the first split.
+fn moving(table: &Table) -> [u16; 2] {
+    let bit = |i: &u16| table.hash(&tuple(*i).key().0) & 1 == 1;
+    let first = (1..100).find(bit).expect("half of them");
+    let second = (1..100).find(|i| !bit(i)).expect("half of them");
+    [first, second]
+}
+
+/// The second insert crowds the only bucket, which is split: is the first connection ever not found?
+///
+/// The reader is the thread that is spawned: with the roles changed the model explores one execution.
+fn split() -> bool {
+    let table = table();
+    let [first, second] = moving(&table);
+    insert(&table, first, 1 << 40);
+    let reader = table.clone();
+    let thread = thread::spawn(move || find(&reader, first).is_none());
+    insert(&table, second, 1 << 40);
+    let missed = thread.join().expect("the reader does not panic");
+    missed || find(&table, first).is_none() || find(&table, second).is_none()
+}
+
+#[test]
+fn loom_a_connection_is_found_while_its_bucket_is_split() {
+    assert_eq!(bad(None, split), 0);
+}
+
+#[test]
+fn loom_a_search_that_does_not_look_again_misses_what_a_split_moved() {
+    assert!(bad(Some(Site::SearchAgain), split) > 0);
+}
+
+/// Is a connection ever removed by one of two copies while its bucket is split, so that the other
+/// remains, or inserted where nobody looks?
+fn split_beside_a_removal() -> bool {
+    let table = table();
+    let [first, second] = moving(&table);
+    insert(&table, first, 1 << 40);
+    let remover = table.clone();
+    let thread = thread::spawn(move || remove(&remover, first));
+    assert!(insert(&table, second, 1 << 40));
+    thread.join().expect("the remover does not panic");
+    find(&table, first).is_some() || find(&table, second).is_none() || table.len() != 1
+}
+
+#[test]
+fn loom_a_removal_beside_a_split_leaves_nothing() {
+    // With two preemptions the waits for locks get too long for the model.
+    assert_eq!(harms_bounded(None, Some(1), split_beside_a_removal), 0);
 }
 
 /// Does whoever locks a record ever see a part of what the last one changed?

@@ -25,7 +25,7 @@ use super::bucket::{Bucket, tag};
 use super::memory::Plane;
 use crate::error::Error;
 use crate::sync::spin::Spin;
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering, Site, lock, takes_step};
 
 /// Buckets of the first segment.
 pub(super) const FIRST: usize = if cfg!(any(loom, miri)) { 1 } else { 16 };
@@ -261,7 +261,7 @@ impl Shard {
             // The bucket can have been split meanwhile: once per level and no more often, so this
             // loop ends.
             let now = self.state.load(Ordering::Acquire);
-            if index_in(now, hash) == index_in(state, hash) {
+            if index_in(now, hash) == index_in(state, hash) || !takes_step(Site::SearchAgain) {
                 return None;
             }
             state = now;
