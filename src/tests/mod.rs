@@ -1,5 +1,6 @@
 //! Tests that need more than one room, and what tests of all rooms share.
 
+mod outcome;
 pub(crate) mod packets;
 
 #[expect(unsafe_code, reason = "an allocator that counts")]
