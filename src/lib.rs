@@ -51,6 +51,8 @@ pub mod ffi;
 #[forbid(unsafe_code)]
 pub mod fragment;
 #[forbid(unsafe_code)]
+pub mod merge;
+#[forbid(unsafe_code)]
 pub mod nat;
 #[forbid(unsafe_code)]
 pub mod observe;
