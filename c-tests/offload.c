@@ -228,6 +228,21 @@ static void end(void)
     CHECK(told.deleted == 1 && told.destroyed == 1);
 }
 
+/* Also when a handle that should have been given back still refers to the instance. */
+static void end_with_a_flow_table(void)
+{
+    struct conntrack *ct = create();
+    struct told told = {.ct = ct};
+    struct ct_flow_table *table = NULL;
+    struct ct_offload_class class = class_of("card", &told);
+    CHECK(ct_flow_table_get(ct, 0, &table) == 0);
+    CHECK(ct_offload_register(ct, &class, 0) == 0);
+    send_udp(ct, 5, 0, 0, 7);
+    conntrack_destroy(ct);
+    CHECK(told.deleted == 1 && told.destroyed == 1 && told.last.now_ms == 7);
+    CHECK(ct_flow_table_put(table, 8) == 0);
+}
+
 static int batches[7];
 
 static void on_batch(void *user, struct ct_offload_op_batch *batch)
@@ -474,6 +489,7 @@ int main(void)
 {
     life();
     end();
+    end_with_a_flow_table();
     batch();
     queue();
     meddler();

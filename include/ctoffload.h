@@ -2643,7 +2643,7 @@ int ct_flow_table_get(struct conntrack *ct,
 
 /**
  * Gives a reference back. With the last one, all flows of the zone go back to the tracker. NULL is
- * ignored. To be called before the instance is destroyed.
+ * ignored. To be called before the instance is destroyed, or the memory stays.
  *
  * Returns 0.
  *
@@ -2932,7 +2932,8 @@ CT_API int ct_offload_unregister(struct conntrack *ct, const char *provider, int
 
 /**
  * Switches offload off (`on` 0) or on again. Off: when this returns no provider carries a connection,
- * and all go on in software. On is the default.
+ * and all go on in software. An add in progress (EINPROGRESS) is deleted when it completes. On is the
+ * default.
  *
  * Returns 0 or EINVAL.
  *

@@ -179,11 +179,19 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Unregisters all providers: what they hold gets its `conn_del`. For the end of the instance, which
+    /// does so by itself when nothing refers to it any more.
+    pub fn close_offload(&self) {
+        // Busy: this is a provider's callback. Its connections are gone all the same.
+        let _closed = self.offload.close(self, Time::default());
+    }
+}
+
 impl Drop for Engine {
     /// What providers hold gets its `conn_del`.
     fn drop(&mut self) {
-        // Busy: the engine is dropped in a provider's callback. Its connections are gone all the same.
-        let _closed = self.offload.close(self, Time::default());
+        self.close_offload();
     }
 }
 

@@ -61,7 +61,7 @@ pub unsafe extern "C" fn ct_flow_table_get(
 }
 
 /// Gives a reference back. With the last one, all flows of the zone go back to the tracker. NULL is
-/// ignored. To be called before the instance is destroyed.
+/// ignored. To be called before the instance is destroyed, or the memory stays.
 ///
 /// Returns 0.
 ///

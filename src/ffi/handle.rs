@@ -93,6 +93,9 @@ impl Drop for conntrack {
             // A panic of the thread was its own; there is nothing left to save.
             drop(background.thread.join());
         }
+        self.workers.stop();
+        // Handles of flow tables may still refer to the engine; no provider outlives this call.
+        self.engine.close_offload();
     }
 }
 

@@ -76,7 +76,8 @@ pub unsafe extern "C" fn ct_offload_unregister(
 }
 
 /// Switches offload off (`on` 0) or on again. Off: when this returns no provider carries a connection,
-/// and all go on in software. On is the default.
+/// and all go on in software. An add in progress (EINPROGRESS) is deleted when it completes. On is the
+/// default.
 ///
 /// Returns 0 or EINVAL.
 ///

@@ -54,8 +54,9 @@ impl Workers {
     }
 }
 
-impl Drop for Workers {
-    fn drop(&mut self) {
+impl Workers {
+    /// Stops those that run.
+    pub(super) fn stop(&self) {
         stop(&mut lock(&self.0));
     }
 }

@@ -599,7 +599,7 @@ pub(super) fn drain(entry: &Registered, connections: &dyn Connections, now: Time
             let Some((mut context, data)) = entry.holds.evict(id) else {
                 continue;
             };
-            context.now = now;
+            context.now = context.now.max(now);
             let mut operation = [Operation {
                 kind: OperationKind::Delete,
                 context,
