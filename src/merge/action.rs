@@ -4,7 +4,7 @@ use super::flow::{Field, Key};
 use crate::tuple::Zone;
 
 /// What the tracker is asked, as far as merging is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ct {
     /// The zone.
     pub zone: Zone,
@@ -12,7 +12,21 @@ pub struct Ct {
     pub force: bool,
     /// A helper reads the payload.
     pub helper: bool,
+    /// Bits of the mark that every packet sets, and their mask.
+    pub mark: (u32, u32),
+    /// Bits of the label that every packet sets, and their mask.
+    pub label: (u128, u128),
 }
+
+/// The fields that a connection is known by.
+pub const CONNECTION: [Field; 6] = [
+    Field::EthType,
+    Field::Proto,
+    Field::IpSrc,
+    Field::IpDst,
+    Field::PortSrc,
+    Field::PortDst,
+];
 
 /// What the tracker said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +41,8 @@ pub struct Verdict {
     pub label: u128,
     /// The connection is established, and goes on.
     pub established: bool,
+    /// What the packet had in the fields of [`CONNECTION`] when the tracker was asked.
+    pub tuple: [u128; 6],
     /// Addresses and ports that were translated, with what they are now.
     pub translated: Translated,
 }
@@ -75,6 +91,10 @@ pub enum Action {
     PushVlan(u32),
     /// The outer VLAN tag is taken off.
     PopVlan,
+    /// The packet is put into a tunnel: the datapath's number of the headers that it gets.
+    TunnelPush(u32),
+    /// The packet is taken out of a tunnel.
+    TunnelPop,
     /// The packet is tracked.
     Ct(Ct),
     /// The packet goes on with the filters of another chain.
@@ -85,6 +105,25 @@ pub enum Action {
     Meter(u32),
     /// A program decides.
     Userspace,
+}
+
+/// The fields that are in the packet's headers, and are others after a tunnel header was put on.
+pub fn in_headers() -> impl Iterator<Item = Field> {
+    let beside = |field: &Field| {
+        matches!(
+            field,
+            Field::InPort
+                | Field::Recirculation
+                | Field::TunnelId
+                | Field::TunnelSrc
+                | Field::TunnelDst
+                | Field::CtState
+                | Field::CtZone
+                | Field::CtMark
+                | Field::CtLabel
+        )
+    };
+    Field::ALL.iter().copied().filter(move |field| !beside(field))
 }
 
 /// Carries out an action that only rewrites. `false` for every other.
@@ -101,6 +140,10 @@ pub fn rewrite(key: &mut Key, action: &Action) -> bool {
         Action::PopVlan => {
             key.set(Field::Vlan, key.get(Field::InnerVlan));
             key.set(Field::InnerVlan, 0);
+        }
+        // The headers are those of the tunnel now: which ones, only the datapath knows.
+        Action::TunnelPush(number) => {
+            in_headers().for_each(|field| key.set(field, u128::from(number)));
         }
         _ => return false,
     }

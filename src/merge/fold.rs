@@ -15,8 +15,8 @@
 //! Actions keep their order; a translation becomes settings of fields, and the tracker's metadata too,
 //! so that whoever receives the packet finds what it would have found.
 
-use super::action::{Action, Verdict};
-use super::flow::{Field, Key, Match};
+use super::action::{Action, CONNECTION, Ct, Verdict, in_headers};
+use super::flow::{Field, Match};
 use crate::packet::tcp_flags::{FIN, RST, SYN};
 
 /// Filters of a trace, at most.
@@ -36,8 +36,6 @@ pub struct Filter {
 pub struct Step<'f> {
     /// The filter.
     pub filter: &'f Filter,
-    /// The packet when it met it.
-    pub key: Key,
     /// What the tracker said to each of its `Ct` actions, in order.
     pub verdicts: Vec<Verdict>,
 }
@@ -62,8 +60,12 @@ pub enum Refusal {
     NotEstablished,
     /// An action decides by what is not in the packet: a meter, a program, a helper, `force`.
     Action,
-    /// The packet is a fragment, or begins or ends its connection.
-    Packet,
+    /// The packet leaves a tunnel: the flow begins behind it.
+    TunnelPop,
+    /// Headers are asked for that are in a tunnel meanwhile.
+    InTunnel,
+    /// Every packet sets another mark or label than the connection has.
+    Metadata,
     /// The way does not end here: the last filter recirculates, or one before it does not.
     Unfinished,
     /// The steps contradict each other.
@@ -71,6 +73,19 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every reason.
+    pub const ALL: [Refusal; 9] = [
+        Refusal::Empty,
+        Refusal::TooLong,
+        Refusal::NotEstablished,
+        Refusal::Action,
+        Refusal::TunnelPop,
+        Refusal::InTunnel,
+        Refusal::Metadata,
+        Refusal::Unfinished,
+        Refusal::Contradiction,
+    ];
+
     /// The name in listings.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -79,17 +94,20 @@ impl Refusal {
             Refusal::TooLong => "too-long",
             Refusal::NotEstablished => "not-established",
             Refusal::Action => "action",
-            Refusal::Packet => "packet",
+            Refusal::TunnelPop => "tunnel-pop",
+            Refusal::InTunnel => "in-tunnel",
+            Refusal::Metadata => "metadata",
             Refusal::Unfinished => "unfinished",
             Refusal::Contradiction => "contradiction",
         }
     }
 }
 
-/// What is known of a field: bits that were written, and where the others are from.
+/// What is known of a field: bits that were written, and where the others are from; `None`: from
+/// nowhere in the packet as it came.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    origin: Field,
+    origin: Option<Field>,
     written: u128,
     value: u128,
 }
@@ -97,7 +115,7 @@ struct Known {
 impl Known {
     const fn untouched(field: Field) -> Known {
         Known {
-            origin: field,
+            origin: Some(field),
             written: 0,
             value: 0,
         }
@@ -135,9 +153,10 @@ impl Symbols {
         }
         let left = mask & !known.written;
         if left != 0 {
+            let origin = known.origin.ok_or(Refusal::InTunnel)?;
             self.matches = self
                 .matches
-                .and(known.origin, value, left)
+                .and(origin, value, left)
                 .ok_or(Refusal::Contradiction)?;
         }
         Ok(())
@@ -148,16 +167,6 @@ impl Symbols {
         self.of(field).write(value, field.full());
     }
 }
-
-/// What a connection is known by.
-const CONNECTION: [Field; 6] = [
-    Field::EthType,
-    Field::Proto,
-    Field::IpSrc,
-    Field::IpDst,
-    Field::PortSrc,
-    Field::PortDst,
-];
 
 /// Folds a trace into one flow.
 ///
@@ -196,7 +205,6 @@ fn walk(
     symbols: &mut Symbols,
     actions: &mut Vec<Action>,
 ) -> Result<bool, Refusal> {
-    let mut key = step.key;
     let mut verdicts = step.verdicts.iter();
     for action in &step.filter.actions {
         match *action {
@@ -217,12 +225,16 @@ fn walk(
             }
             Action::Ct(ct) => {
                 let verdict = verdicts.next().ok_or(Refusal::NotEstablished)?;
-                if ct.force || ct.helper {
-                    return Err(Refusal::Action);
-                }
-                track(&mut key, verdict, symbols, actions)?;
-                continue;
+                track(&ct, verdict, symbols, actions)?;
             }
+            Action::TunnelPush(_) => {
+                for field in in_headers() {
+                    let known = symbols.of(field);
+                    (known.origin, known.written) = (None, 0);
+                }
+                actions.push(*action);
+            }
+            Action::TunnelPop => return Err(Refusal::TunnelPop),
             Action::Recirculate(id) => {
                 symbols.set(Field::Recirculation, u128::from(id));
                 return Ok(true);
@@ -230,33 +242,38 @@ fn walk(
             Action::Drop => return Ok(false),
             Action::Meter(_) | Action::Userspace => return Err(Refusal::Action),
         }
-        super::action::rewrite(&mut key, action);
     }
     Ok(false)
 }
 
 /// The tracker was asked about the packet as it was then.
 fn track(
-    key: &mut Key,
+    ct: &Ct,
     verdict: &Verdict,
     symbols: &mut Symbols,
     actions: &mut Vec<Action>,
 ) -> Result<(), Refusal> {
+    if ct.force || ct.helper {
+        return Err(Refusal::Action);
+    }
     if !verdict.established {
         return Err(Refusal::NotEstablished);
     }
-    let ends = u128::from(SYN | FIN | RST);
-    if key.get(Field::Fragment) != 0 || key.get(Field::TcpFlags) & ends != 0 {
-        return Err(Refusal::Packet);
+    if verdict.zone != ct.zone {
+        return Err(Refusal::Contradiction);
     }
+    let ((mark, mark_mask), (label, label_mask)) = (ct.mark, ct.label);
+    if verdict.mark & mark_mask != mark || verdict.label & label_mask != label {
+        return Err(Refusal::Metadata);
+    }
+    // Fragments, and what begins or ends a connection, go the normal way.
     symbols.require(Field::Fragment, 0, Field::Fragment.full())?;
-    symbols.require(Field::TcpFlags, 0, ends)?;
-    for field in CONNECTION {
-        symbols.require(field, key.get(field), field.full())?;
+    symbols.require(Field::TcpFlags, 0, u128::from(SYN | FIN | RST))?;
+    for (field, value) in CONNECTION.into_iter().zip(verdict.tuple) {
+        symbols.require(field, value, field.full())?;
     }
     let written = verdict.translated.fields().chain(verdict.metadata());
     for (field, value) in written {
-        key.set(field, value);
         symbols.set(field, value);
         actions.push(Action::Set(field, value, field.full()));
     }

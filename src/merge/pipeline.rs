@@ -37,7 +37,6 @@ impl Pipeline {
             };
             let mut step = Step {
                 filter,
-                key,
                 verdicts: Vec::new(),
             };
             let mut again = false;

@@ -2,16 +2,18 @@
 
 use proptest::prelude::*;
 
-use super::action::{Action, Ct, Translated, Verdict};
+use super::action::{Action, CONNECTION, Ct, Translated, Verdict};
 use super::flow::{Field, Key, Match};
 use super::fold::{Filter, Merged, Refusal, Step, fold};
 use super::pipeline::{Pipeline, apply};
-use crate::packet::tcp_flags::{ACK, FIN};
+use crate::packet::tcp_flags::ACK;
 
 const CT: Ct = Ct {
     zone: 3,
     force: false,
     helper: false,
+    mark: (0, 0),
+    label: (0, 0),
 };
 const EST: u8 = 0x22;
 
@@ -31,6 +33,7 @@ fn track(key: &Key, ct: &Ct) -> Verdict {
         mark: (seed & 3) as u32,
         label: u128::from(seed & 1),
         established: true,
+        tuple: CONNECTION.map(|field| key.get(field)),
         translated: Translated {
             src: translates(3, 77),
             dst: translates(4, 78),
@@ -75,7 +78,8 @@ fn any_rewrite() -> impl Strategy<Value = Action> {
         1 => (0u32..4).prop_map(Action::PushVlan),
         1 => Just(Action::PopVlan),
         2 => (0u32..4).prop_map(Action::Output),
-        2 => Just(Action::Ct(CT)),
+        1 => (0u32..4).prop_map(Action::TunnelPush),
+        3 => Just(Action::Ct(CT)),
     ]
 }
 
@@ -286,12 +290,19 @@ fn what_cannot_be_merged_is_refused_with_its_reason() {
         refusal(one(&[Action::Ct(force)]), packet),
         Some(Refusal::Action)
     );
-    let fin = packet.with(Field::TcpFlags, u128::from(ACK | FIN));
-    assert_eq!(refusal(one(&[Action::Ct(CT)]), fin), Some(Refusal::Packet));
-    let fragment = packet.with(Field::Fragment, 1);
     assert_eq!(
-        refusal(one(&[Action::Ct(CT)]), fragment),
-        Some(Refusal::Packet)
+        refusal(one(&[Action::TunnelPop]), packet),
+        Some(Refusal::TunnelPop)
+    );
+    let inside = [Action::TunnelPush(1), Action::Ct(CT)];
+    assert_eq!(refusal(one(&inside), packet), Some(Refusal::InTunnel));
+    let marks = Ct {
+        mark: (8, 8),
+        ..CT
+    };
+    assert_eq!(
+        refusal(one(&[Action::Ct(marks)]), packet),
+        Some(Refusal::Metadata)
     );
     let nowhere = vec![filter(
         any().with(Field::Recirculation, 0),

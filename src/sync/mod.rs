@@ -2,7 +2,7 @@
 //!
 //! Every other module takes its primitives from here, so that one switch (`--cfg loom`) puts the
 //! loom model checker under all of them. `native` and `model` are the two sides of the switch;
-//! `seqlock`, `spin`, `snapshot`, `counter`, `queue`, `stash` and `stripe` are what the engine builds
+//! `seqlock`, `spin`, `snapshot`, `shelf`, `counter`, `queue`, `stash` and `stripe` are what the engine builds
 //! from them, and `line` is what it needs to know of cache lines; `inside` is what a thread knows of
 //! itself.
 //!
@@ -24,6 +24,7 @@ pub mod inside;
 pub mod line;
 pub mod queue;
 pub mod seqlock;
+pub mod shelf;
 pub mod snapshot;
 pub mod spin;
 pub mod stash;
@@ -67,6 +68,11 @@ pub enum Site {
     AskOnce,
     /// Whoever has the turn with a connection looks once more for what is owed before giving it back.
     TurnEnd,
+    /// A visitor has announced itself, or something was taken off a shelf, and each now looks for the
+    /// other.
+    ShelfFence,
+    /// A visitor leaves a shelf.
+    ShelfLeave,
 }
 
 /// The ordering of a store at `site`. A constant in every build but that of the model, whose tests may
