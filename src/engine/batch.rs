@@ -47,9 +47,9 @@ pub(super) const STAGE: usize = 32;
 const FEW: usize = 4;
 
 /// Connections that are not held to their window: packets of them may have gone by unseen.
-const LIBERAL: Flags = Flags::LIBERAL.and(Flags::HELD).and(Flags::RELEARN);
-/// Connections whose packets are shown to offload providers.
-const ELSEWHERE: Flags = Flags::OFFLOADED.and(Flags::RELEARN);
+pub(super) const LIBERAL: Flags = Flags::LIBERAL.and(Flags::HELD).and(Flags::RELEARN);
+/// Connections whose packets are shown to offload providers, or to the merged flows.
+const ELSEWHERE: Flags = Flags::OFFLOADED.and(Flags::RELEARN).and(Flags::MERGED);
 
 /// A packet between the stages.
 ///

@@ -48,17 +48,21 @@ impl Batch<'_> {
         if self.action.nat.is_some() {
             metadata.connection = ConnectionId::NONE;
         }
+        let direction = if metadata.reply {
+            Direction::Reply
+        } else {
+            Direction::Original
+        };
         let mut modified = Modified::default();
         if let (Some(binding), Some(facts)) = (&binding, &facts) {
-            let direction = if metadata.reply {
-                Direction::Reply
-            } else {
-                Direction::Original
-            };
             modified = self.translate(packet, facts, binding, direction, &mut metadata);
         }
         packet.set_metadata(&metadata);
         packet.set_modified(modified);
+        if packet.is_traced() {
+            let crossed = Some((last.connection, direction));
+            self.engine.trace(packet, crossed, &metadata, &modified);
+        }
         true
     }
 }

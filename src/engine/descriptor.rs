@@ -4,6 +4,7 @@
 //! descriptors without copying them, and a Rust user (the replay command, tests, fuzzers) uses
 //! [`Frame`].
 
+use crate::merge::trace::Trace;
 use crate::packet::Hints;
 pub use crate::tuple::ConnectionId;
 use crate::tuple::{Tuple, Zone};
@@ -88,6 +89,14 @@ pub trait Descriptor {
     fn set_original(&mut self, tuple: Option<&Tuple>);
     /// The caller wants [`Descriptor::set_original`].
     fn wants_original(&self) -> bool;
+    /// The packet collects what it meets, see [`Descriptor::trace`].
+    fn is_traced(&self) -> bool {
+        false
+    }
+    /// What the packet has met so far.
+    fn trace(&mut self) -> Option<&mut Trace> {
+        None
+    }
     /// Tells that headers were rewritten, and which checksums the device must now complete.
     fn set_modified(&mut self, modified: Modified);
     /// Makes the contiguous bytes `len` long: the packet grows into the room behind it, or shrinks.
@@ -136,6 +145,8 @@ pub struct Frame {
     pub modified: Modified,
     /// The frame is with the reassembler, and this one is empty.
     pub held: bool,
+    /// What the packet meets, if that is to be known.
+    pub trace: Option<Box<Trace>>,
 }
 
 impl Frame {
@@ -196,6 +207,12 @@ impl Descriptor for Frame {
     }
     fn wants_original(&self) -> bool {
         true
+    }
+    fn is_traced(&self) -> bool {
+        self.trace.is_some()
+    }
+    fn trace(&mut self) -> Option<&mut Trace> {
+        self.trace.as_deref_mut()
     }
     fn set_modified(&mut self, modified: Modified) {
         self.modified = modified;

@@ -50,7 +50,11 @@ impl<'e> Batch<'e> {
         let Transport::Tcp(tcp) = &slot.facts.transport else {
             return Some((guard, direction));
         };
-        if !self.plain || flags.has_any(self.particular) || packet.wants_original() {
+        if !self.plain
+            || flags.has_any(self.particular)
+            || packet.wants_original()
+            || packet.is_traced()
+        {
             return Some((guard, direction));
         }
         let Some(words) = track::established(guard.protocol(), tcp, direction) else {

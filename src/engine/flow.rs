@@ -136,6 +136,8 @@ impl Engine {
     fn enter_flow(&self, guard: &mut Guard<'_>, table: &FlowTable, now: Time) {
         let mut flags = guard.flags();
         if !flags.contains(Flags::FLOW) {
+            self.unmerge(guard);
+            flags = guard.flags();
             flags.insert(Flags::FLOW.and(Flags::HELD));
             guard.set_flags(flags);
             table.add(Count::Added, 1);

@@ -16,11 +16,13 @@ mod create;
 pub mod descriptor;
 pub mod events;
 mod express;
+mod fastpath;
 pub mod filter;
 pub mod flow;
 mod follow;
 pub mod fragments;
 pub mod listing;
+pub mod merging;
 pub mod offload;
 mod related;
 mod removal;
@@ -57,6 +59,7 @@ use config::{Config, Profile, Switches};
 use descriptor::{Descriptor, Holdable, Metadata};
 use events::Event;
 use fragments::Reassembly;
+use merging::Merges;
 use related::Parents;
 use statistics::{Counter, Statistics};
 use translate::Translations;
@@ -132,6 +135,7 @@ pub struct Engine {
     offload: Registry,
     flows: FlowTables,
     misses: Misses,
+    merges: Merges,
     statistics: Statistics,
     observers: Arc<Observers<Event>>,
 }
@@ -179,6 +183,7 @@ impl Engine {
             offload: Registry::new(),
             flows: FlowTables::default(),
             misses: Misses::default(),
+            merges: Merges::new(secret(3)),
             statistics: Statistics::new(),
             observers: Arc::new(Observers::new()),
         })

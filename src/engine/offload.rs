@@ -37,7 +37,7 @@ impl Engine {
         state
     }
 
-    fn set_tracked_state(&self, guard: &mut Guard<'_>, state: &track::State) {
+    pub(super) fn set_tracked_state(&self, guard: &mut Guard<'_>, state: &track::State) {
         guard.set_protocol(state.words);
         if track::uses_extension(self.machine(), guard.ports().0) {
             guard.set_extension(state.extension);
@@ -287,6 +287,10 @@ impl<'e> Batch<'e> {
         if guard.flags().contains(Flags::RELEARN) {
             self.learn(guard);
         }
+        let ending = step.timeout.is_some_and(handover::is_ending);
+        if ending {
+            self.engine.unmerge(guard);
+        }
         if !guard.flags().contains(Flags::OFFLOADED) {
             return;
         }
@@ -302,7 +306,7 @@ impl<'e> Batch<'e> {
             } else {
                 guard.flags().contains(Flags::SEEN_REPLY)
             },
-            ending: step.timeout.is_some_and(handover::is_ending),
+            ending,
             in_port,
             now: self.at.now,
         };

@@ -36,6 +36,9 @@ impl Engine {
         self.tell_ending(&guard, now, why);
         let flags = guard.flags();
         let id = guard.id();
+        if flags.contains(Flags::MERGED) {
+            self.changed_flows(id);
+        }
         let original = guard.original();
         let reply = guard.reply();
         let epoch = guard.epoch();

@@ -92,6 +92,7 @@ impl<'e> Batch<'e> {
     #[inline(always)]
     pub(super) fn set_mark_and_label(&mut self, guard: &mut Guard<'e>) {
         if set_mark_and_label(guard, self.action) == Change::Made {
+            self.engine.unmerge(guard);
             self.dispatch
                 .on_changed(guard, Changed::Metadata, self.at.now);
         }
@@ -111,6 +112,7 @@ impl<'e> Batch<'e> {
             ..Metadata::default()
         };
         let mut modified = Modified::default();
+        let mut crossed = None;
         match judged.connection {
             Some((mut guard, direction)) => {
                 self.set_mark_and_label(&mut guard);
@@ -123,6 +125,7 @@ impl<'e> Batch<'e> {
                 }
                 let binding = translate::due(&guard, self.action, metadata.state);
                 let followed = Followed::of(&guard, &metadata);
+                crossed = Some((guard.id(), direction));
                 if packet.wants_original() {
                     self.write_original(packet, guard);
                 } else {
@@ -158,6 +161,9 @@ impl<'e> Batch<'e> {
         packet.set_metadata(&metadata);
         if modified != Modified::default() {
             packet.set_modified(modified);
+        }
+        if packet.is_traced() {
+            self.engine.trace(packet, crossed, &metadata, &modified);
         }
     }
 

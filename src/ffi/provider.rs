@@ -73,6 +73,7 @@ impl Class {
             capacity: class.capacity,
             zone: has(CT_OFFLOAD_ONE_ZONE).then_some(class.zone),
             queue: class.queue,
+            wants_flows: false,
         };
         Ok(Class {
             class,

@@ -87,6 +87,8 @@ pub enum Action {
     Output(u32),
     /// These bits of a field are set.
     Set(Field, u128, u128),
+    /// The tracker set a field: a translation, or what it knows of the connection. Only in merged flows.
+    Tracked(Field, u128),
     /// A VLAN tag is put on, TPID in the high half.
     PushVlan(u32),
     /// The outer VLAN tag is taken off.
@@ -123,7 +125,10 @@ pub fn in_headers() -> impl Iterator<Item = Field> {
                 | Field::CtLabel
         )
     };
-    Field::ALL.iter().copied().filter(move |field| !beside(field))
+    Field::ALL
+        .iter()
+        .copied()
+        .filter(move |field| !beside(field))
 }
 
 /// Carries out an action that only rewrites. `false` for every other.
@@ -133,6 +138,7 @@ pub fn rewrite(key: &mut Key, action: &Action) -> bool {
             let before = key.get(field);
             key.set(field, before & !mask | value & mask);
         }
+        Action::Tracked(field, value) => key.set(field, value),
         Action::PushVlan(tag) => {
             key.set(Field::InnerVlan, key.get(Field::Vlan));
             key.set(Field::Vlan, u128::from(tag));

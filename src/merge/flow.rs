@@ -95,6 +95,13 @@ impl Key {
         }
     }
 
+    /// A word of it.
+    #[must_use]
+    #[inline]
+    pub const fn word(&self, number: usize) -> u64 {
+        self.0[number]
+    }
+
     /// The key with a field set.
     #[must_use]
     pub const fn with(mut self, field: Field, value: u128) -> Key {
@@ -144,6 +151,12 @@ impl Match {
         words.fold(0, |wrong, ((packet, key), mask)| {
             wrong | (packet ^ key) & mask
         }) == 0
+    }
+
+    /// The words that matter: number, value and mask.
+    pub fn words(&self) -> impl Iterator<Item = (usize, u64, u64)> {
+        let words = self.key.0.into_iter().zip(self.mask.0).enumerate();
+        words.filter_map(|(number, (value, mask))| (mask != 0).then_some((number, value, mask)))
     }
 
     /// The value and the mask of a field.

@@ -66,6 +66,9 @@ pub enum Refusal {
     InTunnel,
     /// Every packet sets another mark or label than the connection has.
     Metadata,
+    /// Somebody sees the packet before it is translated: the cache, which translates first, would show
+    /// it too late.
+    ShownBefore,
     /// The way does not end here: the last filter recirculates, or one before it does not.
     Unfinished,
     /// The steps contradict each other.
@@ -74,7 +77,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Refusal; 9] = [
+    pub const ALL: [Refusal; 10] = [
         Refusal::Empty,
         Refusal::TooLong,
         Refusal::NotEstablished,
@@ -82,6 +85,7 @@ impl Refusal {
         Refusal::TunnelPop,
         Refusal::InTunnel,
         Refusal::Metadata,
+        Refusal::ShownBefore,
         Refusal::Unfinished,
         Refusal::Contradiction,
     ];
@@ -97,6 +101,7 @@ impl Refusal {
             Refusal::TunnelPop => "tunnel-pop",
             Refusal::InTunnel => "in-tunnel",
             Refusal::Metadata => "metadata",
+            Refusal::ShownBefore => "shown-before",
             Refusal::Unfinished => "unfinished",
             Refusal::Contradiction => "contradiction",
         }
@@ -240,7 +245,9 @@ fn walk(
                 return Ok(true);
             }
             Action::Drop => return Ok(false),
-            Action::Meter(_) | Action::Userspace => return Err(Refusal::Action),
+            Action::Meter(_) | Action::Userspace | Action::Tracked(..) => {
+                return Err(Refusal::Action);
+            }
         }
     }
     Ok(false)
@@ -275,7 +282,7 @@ fn track(
     let written = verdict.translated.fields().chain(verdict.metadata());
     for (field, value) in written {
         symbols.set(field, value);
-        actions.push(Action::Set(field, value, field.full()));
+        actions.push(Action::Tracked(field, value));
     }
     Ok(())
 }

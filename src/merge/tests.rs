@@ -57,6 +57,16 @@ const PLAYED: [Field; 12] = [
     Field::CtState,
 ];
 
+/// Keys in which every field may be anything, or nothing.
+pub(super) fn any_key() -> impl Strategy<Value = Key> {
+    prop::collection::vec((any::<u128>(), any::<bool>()), Field::ALL.len()).prop_map(|values| {
+        let set = Field::ALL.iter().zip(values).filter(|(_, (_, on))| *on);
+        set.fold(Key::default(), |key, (field, (value, _))| {
+            key.with(*field, value)
+        })
+    })
+}
+
 fn any_packet() -> impl Strategy<Value = Key> {
     prop::collection::vec(0u128..4, PLAYED.len()).prop_map(|values| {
         let headers = PLAYED
@@ -296,10 +306,7 @@ fn what_cannot_be_merged_is_refused_with_its_reason() {
     );
     let inside = [Action::TunnelPush(1), Action::Ct(CT)];
     assert_eq!(refusal(one(&inside), packet), Some(Refusal::InTunnel));
-    let marks = Ct {
-        mark: (8, 8),
-        ..CT
-    };
+    let marks = Ct { mark: (8, 8), ..CT };
     assert_eq!(
         refusal(one(&[Action::Ct(marks)]), packet),
         Some(Refusal::Metadata)

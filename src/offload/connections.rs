@@ -5,6 +5,7 @@
 //! that ended gives nothing, and that is all a late completion needs to be harmless.
 
 use super::dispatch::Dispatch;
+use super::flows::Flows;
 use super::provider::{Context, Delta, TcpSide};
 use crate::clock::Time;
 use crate::table::{Flags, Guard};
@@ -24,7 +25,7 @@ pub struct Tracked {
 }
 
 /// The owner of the connections.
-pub trait Connections {
+pub trait Connections: Flows {
     /// The connection with this id, locked, if it still lives.
     fn get(&self, id: ConnectionId) -> Option<Guard<'_>>;
 

@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 
 use crate::packet::{Facts, Family, Transport, proto, tcp_flags};
-use crate::sync::counter::Counters;
+use crate::sync::counter::{Counters, counts};
 use crate::sync::snapshot::{Loaded, Snapshot};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, StdArc, lock};
 use crate::table::Flags;
@@ -26,21 +26,8 @@ use crate::tuple::{Direction, Zone};
 /// (NF_FLOW_TIMEOUT).
 pub const TIMEOUT: u64 = 30_000;
 
-macro_rules! counts {
-    ($($name:ident, $text:literal;)*) => {
-        /// A count of a flow table.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(usize)]
-        pub enum Count { $(#[doc = $text] $name,)* }
-
-        impl Count {
-            /// Every count.
-            pub const ALL: &'static [Count] = &[$(Count::$name),*];
-        }
-    };
-}
-
 counts! {
+    /// A count of a flow table.
     Hits, "Packets that were found.";
     Misses, "Packets without a flow.";
     Refused, "Packets with a flow that do not belong on the fast path.";

@@ -4,7 +4,7 @@
 //! as pure transitions. `registry` knows who is registered, `dispatch` collects what a batch has to
 //! tell, `holds` knows whose turn it is with a connection, and `serve` is where providers are called,
 //! behind their `gate`. `aging` decides about connections that only hardware sees, `admission` which
-//! connections get the places of a full device. `dummy` and `sim` are providers to test with.
+//! connections get the places of a full device, `flows` of merged flows. `dummy` and `sim` are providers to test with.
 //!
 //! This room knows records only by their guard, and the engine only as the owner of
 //! [`connections`].
@@ -15,6 +15,7 @@ pub mod connections;
 pub mod dispatch;
 pub mod dummy;
 pub mod flow_table;
+pub mod flows;
 mod gate;
 mod holds;
 pub mod miss;

@@ -4,6 +4,7 @@
 
 use super::connections::{Connections, Tracked};
 use super::dispatch::{Dispatch, Seen};
+use super::flows::Flows;
 use super::provider::{
     Context, Delivery, Delta, Preferences, Provider, Refusal, Report, Taken, TcpSide,
 };
@@ -176,6 +177,16 @@ impl World {
     fn held(&self) -> Option<usize> {
         self.registry.held("told")
     }
+}
+
+impl Flows for World {
+    fn took(&self, _number: u64, _provider: u32) -> bool {
+        false
+    }
+    fn release(&self, _provider: u32) -> Vec<u64> {
+        Vec::new()
+    }
+    fn merged_carried(&self, _number: u64, _used: &FlowUse) {}
 }
 
 impl Connections for World {

@@ -14,6 +14,7 @@
 
 use crate::clock::Time;
 use crate::error::Error;
+use crate::merge::merged::Made;
 use crate::packet::Family;
 use crate::tuple::{ConnectionId, QueryKind, Tuple, Zone};
 
@@ -66,6 +67,19 @@ pub struct Preferences {
     /// Waiting operations of a queued provider beyond which no further connection is offered; zero:
     /// [`DEFAULT_QUEUE`].
     pub queue: u32,
+    /// It takes merged flows, beside connections or (with `can_offload`) instead of them.
+    pub wants_flows: bool,
+}
+
+/// What a provider carried of a merged flow since it was asked last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowUse {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, from the first byte of the frame on.
+    pub bytes: u64,
+    /// Time of the last packet; `None`: there was none.
+    pub last_used: Option<Time>,
 }
 
 pub use crate::track::handover::TcpSide;
@@ -298,6 +312,22 @@ pub trait Provider: Send + Sync {
 
     /// Everything it holds is to be dropped. Deletes of the single connections follow.
     fn flush(&self) {}
+
+    /// Offers a merged flow. `false` declines it. Called by whoever merges, never on a packet thread.
+    fn flow_add(&self, _flow: &Made) -> bool {
+        false
+    }
+
+    /// What was carried of a flow since the last call for it.
+    fn flow_stats(&self, _number: u64) -> FlowUse {
+        FlowUse::default()
+    }
+
+    /// A flow is revoked: when this returns, no packet is handled by it. What was carried of it since
+    /// the last call of [`Provider::flow_stats`].
+    fn flow_del(&self, _number: u64) -> FlowUse {
+        FlowUse::default()
+    }
 
     /// Several operations at once; those it leaves [`OperationResult::Untouched`] go through the
     /// single callbacks.

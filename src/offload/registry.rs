@@ -282,6 +282,7 @@ impl Registry {
             entry
         };
         entry.gate.wait();
+        entry.release_flows(connections);
         serve::drain(&entry, connections, now);
         let mut position = 0;
         while let Some(mut guard) = connections.next(&mut position) {
@@ -329,6 +330,7 @@ impl Registry {
             if !entry.gate.is_elsewhere() {
                 entry.gate.wait();
             }
+            entry.release_flows(connections);
             recall(entry, connections, now, Why::Off, &|_| true);
             serve::work(entry, 0, 1, usize::MAX, connections);
         }

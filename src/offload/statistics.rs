@@ -1,22 +1,9 @@
 //! What is counted of each provider.
 
-use crate::sync::counter::Counters;
-
-macro_rules! counts {
-    ($($name:ident, $text:literal;)*) => {
-        /// A count of a provider.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(usize)]
-        pub enum Count { $(#[doc = $text] $name,)* }
-
-        impl Count {
-            /// Every count.
-            pub const ALL: &'static [Count] = &[$(Count::$name),*];
-        }
-    };
-}
+use crate::sync::counter::{Counters, counts};
 
 counts! {
+    /// A count of a provider.
     Added, "Adds that the provider accepted.";
     Deleted, "Deletes sent.";
     Established, "Times that it said yes to `conn_established`.";

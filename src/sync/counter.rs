@@ -7,6 +7,22 @@
 use super::{AtomicU64, Ordering, stripe};
 use crossbeam_utils::CachePadded;
 
+/// Names for the counters of a room: an enum `Count`, one line for each.
+macro_rules! counts {
+    ($(#[$meta:meta])* $($name:ident, $text:literal;)*) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Count { $(#[doc = $text] $name,)* }
+
+        impl Count {
+            /// Every count.
+            pub const ALL: &'static [Count] = &[$(Count::$name),*];
+        }
+    };
+}
+pub(crate) use counts;
+
 /// `N` counters.
 pub struct Counters<const N: usize> {
     stripes: Box<[CachePadded<[AtomicU64; N]>]>,

@@ -70,6 +70,8 @@ impl Flags {
     pub const HELD: Flags = Flags(1 << 13);
     /// It is in its zone's flow table: packets there skip the state machine.
     pub const FLOW: Flags = Flags(1 << 14);
+    /// Merged flows of it may carry its packets.
+    pub const MERGED: Flags = Flags(1 << 15);
 
     /// Whether all bits of `other` are set.
     #[must_use]

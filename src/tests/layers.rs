@@ -19,7 +19,7 @@ const RANKS: &[(&str, u8)] = &[
     ("table", 4),
     ("policy", 4),
     ("nat", 5),
-    ("merge", 6),
+    ("merge", 5),
     ("offload", 6),
     ("alg", 6),
     ("observe", 6),

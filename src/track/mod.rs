@@ -115,6 +115,11 @@ pub struct Step {
 }
 
 impl Step {
+    /// A step that changes nothing, of a connection that waits for `class`.
+    pub const fn staying(class: Class) -> Step {
+        Step::new(Outcome::Valid, class)
+    }
+
     #[inline]
     const fn quiet(outcome: Outcome) -> Step {
         Step {

@@ -17,6 +17,7 @@ const QUEUED: Preferences = Preferences {
     capacity: 0,
     zone: None,
     queue: 0,
+    wants_flows: false,
 };
 
 fn work(engine: &Engine) -> usize {

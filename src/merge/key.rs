@@ -1,0 +1,157 @@
+//! The flow key of a packet as it comes: read from its headers, in place.
+//!
+//! As in Open vSwitch, the ports of an ICMP packet are its type and code, and protocols without ports
+//! have none.
+
+use super::flow::{Field, Key};
+use crate::packet::{Facts, Family, Hints, Transport};
+
+/// What a datapath knows of the tunnel that a packet came out of; all zero: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Tunnel key (VNI).
+    pub id: u64,
+    /// Outer source address, as in [`Facts::src`].
+    pub src: u128,
+    /// Outer destination address.
+    pub dst: u128,
+}
+
+/// Ethernet addresses and one EtherType.
+const ETHERNET: usize = 14;
+/// A VLAN tag: TPID and TCI.
+const TAG: usize = 4;
+
+fn number(bytes: &[u8]) -> u128 {
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | u128::from(*byte))
+}
+
+/// What the Ethernet header says: `l3` bytes, or as many as there are; `None`: there is no such header.
+#[must_use]
+#[inline]
+pub fn link_key(bytes: &[u8], l3: Option<usize>) -> Key {
+    let mut key = Key::default();
+    let Some(ethernet) = l3.and_then(|l3| bytes.get(..l3)) else {
+        return key;
+    };
+    if ethernet.len() < ETHERNET {
+        return key;
+    }
+    key.set(Field::EthDst, number(&ethernet[..6]));
+    key.set(Field::EthSrc, number(&ethernet[6..12]));
+    let (tags, kind) = ethernet[12..].split_at(ethernet.len() - ETHERNET);
+    key.set(Field::EthType, number(kind));
+    for (field, tag) in [Field::Vlan, Field::InnerVlan]
+        .into_iter()
+        .zip(tags.chunks_exact(TAG))
+    {
+        key.set(field, number(tag));
+    }
+    key
+}
+
+/// The flow key of a packet whose headers were parsed; `None` when they are those of another one.
+#[must_use]
+#[inline]
+pub fn key_of(
+    facts: &Facts,
+    bytes: &[u8],
+    hints: &Hints,
+    in_port: u32,
+    tunnel: &Tunnel,
+) -> Option<Key> {
+    let (sport, dport, flags) = match facts.transport {
+        Transport::Tcp(tcp) => (tcp.sport, tcp.dport, tcp.flags),
+        Transport::Udp(sport, dport) | Transport::Sctp(sport, dport, _) => (sport, dport, 0),
+        Transport::Query(_) | Transport::Error(_) => {
+            let at = usize::from(facts.l4);
+            let [kind, code] = bytes.get(at..at + 2)?.try_into().ok()?;
+            (u16::from(kind), u16::from(code), 0)
+        }
+        Transport::Other => (0, 0, 0),
+    };
+    let l3 = usize::from(facts.l3);
+    let mut key = link_key(bytes, (hints.l3.is_none() || l3 >= ETHERNET).then_some(l3));
+    let ip = bytes.get(l3..)?;
+    let (kind, tos, ttl) = match facts.family {
+        Family::V4 => (0x0800, *ip.get(1)?, *ip.get(8)?),
+        Family::V6 => (0x86dd, (number(ip.get(..2)?) >> 4) as u8, *ip.get(7)?),
+    };
+    let fields = [
+        (Field::InPort, u128::from(in_port)),
+        (Field::TunnelId, u128::from(tunnel.id)),
+        (Field::TunnelSrc, tunnel.src),
+        (Field::TunnelDst, tunnel.dst),
+        (Field::EthType, kind),
+        (Field::IpSrc, facts.src),
+        (Field::IpDst, facts.dst),
+        (Field::Proto, u128::from(facts.proto)),
+        (Field::Tos, u128::from(tos)),
+        (Field::Ttl, u128::from(ttl)),
+        (Field::PortSrc, u128::from(sport)),
+        (Field::PortDst, u128::from(dport)),
+        (Field::TcpFlags, u128::from(flags)),
+    ];
+    for (field, value) in fields {
+        key.set(field, value);
+    }
+    Some(key)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::packet::{self, Options};
+
+    #[test]
+    fn fields_are_those_of_the_headers() {
+        let mut frame: Vec<u8> = vec![
+            2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xa8, 0, 5, 0x81, 0, 0x20, 7, 8, 0,
+        ];
+        frame.extend([
+            0x45, 0xb8, 0, 28, 0, 0, 0, 0, 63, 17, 0, 0, 10, 1, 2, 3, 10, 9, 8, 7,
+        ]);
+        frame.extend([0x12, 0x34, 0, 53, 0, 8, 0, 0]);
+        let hints = Hints {
+            ip_checksum: packet::Checksum::Good,
+            ..Hints::default()
+        };
+        let options = Options {
+            verify_checksums: true,
+            sack: false,
+            netfilter: false,
+        };
+        let facts = packet::parse(&frame, &hints, &options).expect("it is well-formed");
+        let tunnel = Tunnel {
+            id: 9,
+            src: 1,
+            dst: 2,
+        };
+        let key = key_of(&facts, &frame, &hints, 4, &tunnel).expect("it has ports");
+        let expected = [
+            (Field::InPort, 4),
+            (Field::Recirculation, 0),
+            (Field::TunnelId, 9),
+            (Field::TunnelSrc, 1),
+            (Field::TunnelDst, 2),
+            (Field::EthSrc, 0x0200_0000_0002),
+            (Field::EthDst, 0x0200_0000_0001),
+            (Field::EthType, 0x0800),
+            (Field::Vlan, 0x88a8_0005),
+            (Field::InnerVlan, 0x8100_2007),
+            (Field::IpSrc, 0x0a01_0203),
+            (Field::IpDst, 0x0a09_0807),
+            (Field::Proto, 17),
+            (Field::Tos, 0xb8),
+            (Field::Ttl, 63),
+            (Field::PortSrc, 0x1234),
+            (Field::PortDst, 53),
+            (Field::TcpFlags, 0),
+        ];
+        for (field, value) in expected {
+            assert_eq!(key.get(field), value, "{field:?}");
+        }
+    }
+}

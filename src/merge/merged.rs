@@ -1,0 +1,302 @@
+//! A merged flow as the cache has it: what it matches, in few words; what the cache does to a packet;
+//! what is left for the datapath; and how often it was used.
+//!
+//! The cache does what the tracker would have done: it translates, and it writes the connection's
+//! metadata. It does so before anything else, so a translation has to be movable to the front of the
+//! actions ([`divide`]): nothing before it may show the packet to anybody.
+
+use std::any::Any;
+
+use super::action::Action;
+use super::flow::{Field, Key, Match, WORDS};
+use super::fold::Merged;
+use crate::sync::{AtomicU64, Ordering, StdArc};
+use crate::tuple::{ConnectionId, Direction, Zone};
+use smallvec::SmallVec;
+
+/// A connection that the packets of a flow belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passing {
+    /// The connection.
+    pub id: ConnectionId,
+    /// Direction of the packets.
+    pub direction: Direction,
+    /// The zone.
+    pub zone: Zone,
+}
+
+/// What the tracker leaves with a packet at the end of its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// State bits; zero: it was never tracked.
+    pub state: u8,
+    /// Zone.
+    pub zone: Zone,
+    /// Mark.
+    pub mark: u32,
+    /// Label.
+    pub label: u128,
+    /// New source address.
+    pub src: Option<u128>,
+    /// New destination address.
+    pub dst: Option<u128>,
+    /// New source port.
+    pub sport: Option<u16>,
+    /// New destination port.
+    pub dport: Option<u16>,
+}
+
+impl Metadata {
+    /// The packet is translated.
+    #[must_use]
+    pub const fn translates(&self) -> bool {
+        self.src.is_some() || self.dst.is_some() || self.sport.is_some() || self.dport.is_some()
+    }
+
+    fn set(&mut self, field: Field, value: u128) {
+        match field {
+            Field::CtState => self.state = value as u8,
+            Field::CtZone => self.zone = value as Zone,
+            Field::CtMark => self.mark = value as u32,
+            Field::CtLabel => self.label = value,
+            Field::IpSrc => self.src = Some(value),
+            Field::IpDst => self.dst = Some(value),
+            Field::PortSrc => self.sport = Some(value as u16),
+            Field::PortDst => self.dport = Some(value as u16),
+            _ => {}
+        }
+    }
+}
+
+const fn is_metadata(field: Field) -> bool {
+    matches!(
+        field,
+        Field::CtState | Field::CtZone | Field::CtMark | Field::CtLabel
+    )
+}
+
+/// Divides the actions of a merged flow into what the cache does at once and what is left for the
+/// datapath. `None` when the packet is shown to somebody before its translation.
+#[must_use]
+pub fn divide(actions: &[Action]) -> Option<(Metadata, Vec<Action>)> {
+    let mut metadata = Metadata::default();
+    let mut rest: Vec<Action> = Vec::new();
+    for action in actions {
+        match *action {
+            Action::Tracked(field, value) => {
+                metadata.set(field, value);
+                let shown =
+                    |action: &Action| matches!(action, Action::Output(_) | Action::TunnelPush(_));
+                if !is_metadata(field) && rest.iter().any(shown) {
+                    return None;
+                }
+                // What was set before is overwritten.
+                rest.retain(|before| !matches!(before, Action::Set(set, ..) if *set == field));
+            }
+            other => rest.push(other),
+        }
+    }
+    Some((metadata, rest))
+}
+
+/// Packets and bytes, and when the last of them came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, from the first byte of the frame on.
+    pub bytes: u64,
+    /// Time of the last packet in milliseconds; 0: none came.
+    pub last: u64,
+}
+
+impl Used {
+    /// Both.
+    #[must_use]
+    pub fn and(self, other: Used) -> Used {
+        Used {
+            packets: self.packets.wrapping_add(other.packets),
+            bytes: self.bytes.wrapping_add(other.bytes),
+            last: self.last.max(other.last),
+        }
+    }
+
+    /// What came since `before`.
+    #[must_use]
+    pub fn since(self, before: Used) -> Used {
+        Used {
+            packets: self.packets.wrapping_sub(before.packets),
+            bytes: self.bytes.wrapping_sub(before.bytes),
+            last: self.last,
+        }
+    }
+}
+
+/// What a merged flow is, for everybody who is told of it.
+#[derive(Clone)]
+pub struct Made {
+    /// Its number: no two flows of an instance have the same.
+    pub number: u64,
+    /// The connections of its packets, in the order in which the tracker was asked.
+    pub passings: SmallVec<[Passing; 2]>,
+    /// What the cache does.
+    pub metadata: Metadata,
+    /// What is left for the datapath, in order.
+    pub rest: StdArc<Vec<Action>>,
+    /// The whole flow: translations and metadata among the actions.
+    pub merged: StdArc<Merged>,
+    /// What the boundary to the datapath's language made of it.
+    pub rendered: StdArc<dyn Any + Send + Sync>,
+}
+
+impl Made {
+    /// A flow that nobody has rendered.
+    #[must_use]
+    pub fn new(
+        number: u64,
+        merged: Merged,
+        divided: (Metadata, Vec<Action>),
+        passings: &[Passing],
+    ) -> Made {
+        let (metadata, rest) = divided;
+        Made {
+            number,
+            passings: SmallVec::from_slice(passings),
+            metadata,
+            rest: StdArc::new(rest),
+            merged: StdArc::new(merged),
+            rendered: StdArc::new(()),
+        }
+    }
+}
+
+/// A merged flow in the cache.
+pub struct Flow {
+    /// What it is.
+    pub made: Made,
+    /// The words of the key that it matches, how many of them, which, and mask and value of each.
+    count: u8,
+    which: [u8; WORDS],
+    pairs: [(u64, u64); WORDS],
+    packets: AtomicU64,
+    bytes: AtomicU64,
+    last: AtomicU64,
+}
+
+impl Flow {
+    /// A flow that no packet has used.
+    #[must_use]
+    pub fn new(made: Made) -> Flow {
+        let mut which = [0; WORDS];
+        let mut pairs = [(0, 0); WORDS];
+        let mut count = 0;
+        for (word, value, mask) in made.merged.matches.words() {
+            which[count] = word as u8;
+            pairs[count] = (mask, value);
+            count += 1;
+        }
+        Flow {
+            made,
+            count: count as u8,
+            which,
+            pairs,
+            packets: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether a packet is one of this flow.
+    #[must_use]
+    #[inline]
+    pub fn fits(&self, key: &Key) -> bool {
+        let used = usize::from(self.count);
+        let words = self.which[..used].iter().zip(&self.pairs[..used]);
+        words.fold(0, |wrong, (&which, &(mask, value))| {
+            wrong | (key.word(usize::from(which)) ^ value) & mask
+        }) == 0
+    }
+
+    /// Counts a packet, by the only thread that does so now.
+    #[inline]
+    pub fn count_alone(&self, bytes: u64, now: u64) {
+        let add = |to: &AtomicU64, n| to.store(to.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+        add(&self.packets, 1);
+        add(&self.bytes, bytes);
+        if self.last.load(Ordering::Relaxed) < now {
+            self.last.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts packets, whoever else does so.
+    pub fn count(&self, used: Used) {
+        self.packets.fetch_add(used.packets, Ordering::Relaxed);
+        self.bytes.fetch_add(used.bytes, Ordering::Relaxed);
+        self.last.fetch_max(used.last, Ordering::Relaxed);
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn used(&self) -> Used {
+        Used {
+            packets: self.packets.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            last: self.last.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Its match.
+    #[must_use]
+    pub fn matches(&self) -> &Match {
+        &self.made.merged.matches
+    }
+
+    /// It has to do with this port: its packets come from there or go there.
+    #[must_use]
+    pub fn uses_port(&self, port: u32) -> bool {
+        let (from, mask) = self.matches().of(Field::InPort);
+        let out = |action: &Action| matches!(action, Action::Output(to) if *to == port);
+        mask != 0 && from == u128::from(port) & mask || self.made.merged.actions.iter().any(out)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::merge::tests::any_key;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_translation_moves_to_the_front_unless_somebody_saw_the_packet_before() {
+        let set = Action::Set(Field::IpDst, 1, u128::MAX);
+        let push = Action::PushVlan(5);
+        let translate = Action::Tracked(Field::IpDst, 7);
+        let state = Action::Tracked(Field::CtState, 0x22);
+        let out = Action::Output(1);
+        let (metadata, rest) = divide(&[set, push, translate, state, out]).expect("it moves");
+        assert_eq!((metadata.dst, metadata.state), (Some(7), 0x22));
+        assert_eq!(rest, [push, out]);
+        assert_eq!(divide(&[out, translate]), None);
+        assert!(divide(&[out, state, out]).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn a_flow_takes_what_its_match_takes(
+            masks in any_key(),
+            values in any_key(),
+            packet in any_key(),
+            near in any::<bool>(),
+        ) {
+            let mut matches = Match::any();
+            for &field in Field::ALL {
+                let (value, mask) = (values.get(field), masks.get(field));
+                matches = matches.and(field, value, mask).expect("each field once");
+            }
+            let merged = Merged { matches, actions: Vec::new() };
+            let flow = Flow::new(Made::new(1, merged, (Metadata::default(), Vec::new()), &[]));
+            let packet = if near { values } else { packet };
+            prop_assert_eq!(flow.fits(&packet), matches.fits(&packet));
+        }
+    }
+}
