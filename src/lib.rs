@@ -23,10 +23,10 @@
 //!
 //! | rank | modules |
 //! |---|---|
-//! | 8 | `ffi` |
+//! | 8 | `ffi`, `datapath` |
 //! | 7 | `engine` |
 //! | 6 | `offload`, `alg`, `observe` |
-//! | 5 | `nat` |
+//! | 5 | `nat`, `merge` |
 //! | 4 | `table`, `policy` |
 //! | 3 | `track` |
 //! | 2 | `tuple`, `fragment` |
@@ -41,6 +41,9 @@ extern crate self as ctoffload;
 pub mod alg;
 #[forbid(unsafe_code)]
 pub mod clock;
+#[cfg(not(loom))]
+#[forbid(unsafe_code)]
+pub mod datapath;
 #[forbid(unsafe_code)]
 pub mod engine;
 #[forbid(unsafe_code)]

@@ -318,7 +318,8 @@ impl Engine {
         if let Some(render) = enabled.render {
             made.rendered = render(&made);
         }
-        let (inserted, gone) = store.insert(Flow::new(made.clone()), trace, &cookies);
+        let (inserted, gone) =
+            store.insert(Flow::new(made.clone(), now.as_millis()), trace, &cookies);
         self.tell_gone(store, &gone);
         if inserted {
             let offered = self.offload.offer_flow(&made, self);
@@ -445,7 +446,7 @@ impl Engine {
                     && !metadata.icmp_related
                     && !modified.payload =>
             {
-                if !store.throttle().passes(id, direction) {
+                if trace.is_begun() && !store.throttle().passes(id, direction) {
                     trace.throttle();
                 }
                 trace.connection(&Crossing {

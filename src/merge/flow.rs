@@ -138,6 +138,16 @@ impl Match {
         Some(self)
     }
 
+    /// This match, and what `other` looks at, with the values of `key`.
+    #[must_use]
+    pub fn widened(mut self, other: &Match, key: &Key) -> Match {
+        for (word, mask) in other.mask.0.iter().enumerate() {
+            self.mask.0[word] |= mask;
+            self.key.0[word] |= key.0[word] & mask;
+        }
+        self
+    }
+
     /// [`Match::and`] for a whole field of a match that says nothing of it yet.
     #[must_use]
     pub fn with(self, field: Field, value: u128) -> Match {

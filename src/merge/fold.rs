@@ -47,7 +47,14 @@ pub struct Merged {
     pub matches: Match,
     /// What it does: no tracking, no recirculation.
     pub actions: Vec<Action>,
+    /// By how many bytes a packet is longer than it came when it meets each of the filters: VLAN tags
+    /// that were put on, less those that were taken off. How long the headers of a tunnel are, nobody
+    /// here knows.
+    pub longer: Vec<i32>,
 }
+
+/// Bytes of a VLAN tag.
+const TAG: i32 = 4;
 
 /// Why a trace has no merged flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,12 +193,22 @@ pub fn fold(trace: &[Step<'_>]) -> Result<Merged, Refusal> {
     }
     let mut symbols = Symbols::new();
     let mut actions = Vec::new();
+    let mut longer = Vec::with_capacity(trace.len());
+    let mut length = 0;
     for (number, step) in trace.iter().enumerate() {
         for &field in Field::ALL {
             let (value, mask) = step.filter.matches.of(field);
             if mask != 0 {
                 symbols.require(field, value, mask)?;
             }
+        }
+        longer.push(length);
+        for action in &step.filter.actions {
+            length += match action {
+                Action::PushVlan(_) => TAG,
+                Action::PopVlan => -TAG,
+                _ => 0,
+            };
         }
         let last = number + 1 == trace.len();
         if walk(step, &mut symbols, &mut actions)? == last {
@@ -201,6 +218,7 @@ pub fn fold(trace: &[Step<'_>]) -> Result<Merged, Refusal> {
     Ok(Merged {
         matches: symbols.matches,
         actions,
+        longer,
     })
 }
 

@@ -121,6 +121,15 @@ impl Used {
         }
     }
 
+    /// The same packets, each of them by so many bytes longer.
+    #[must_use]
+    pub fn longer(self, bytes: i32) -> Used {
+        Used {
+            bytes: (self.bytes as i64).wrapping_add(self.packets as i64 * i64::from(bytes)) as u64,
+            ..self
+        }
+    }
+
     /// What came since `before`.
     #[must_use]
     pub fn since(self, before: Used) -> Used {
@@ -178,6 +187,8 @@ pub struct Flow {
     count: u8,
     which: [u8; WORDS],
     pairs: [(u64, u64); WORDS],
+    /// When it was made, in milliseconds.
+    born: u64,
     packets: AtomicU64,
     bytes: AtomicU64,
     last: AtomicU64,
@@ -186,7 +197,7 @@ pub struct Flow {
 impl Flow {
     /// A flow that no packet has used.
     #[must_use]
-    pub fn new(made: Made) -> Flow {
+    pub fn new(made: Made, now: u64) -> Flow {
         let mut which = [0; WORDS];
         let mut pairs = [(0, 0); WORDS];
         let mut count = 0;
@@ -200,6 +211,7 @@ impl Flow {
             count: count as u8,
             which,
             pairs,
+            born: now,
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             last: AtomicU64::new(0),
@@ -243,6 +255,12 @@ impl Flow {
             bytes: self.bytes.load(Ordering::Relaxed),
             last: self.last.load(Ordering::Relaxed),
         }
+    }
+
+    /// When it was last worth something: used, or made.
+    #[must_use]
+    pub fn recent(&self) -> u64 {
+        self.last.load(Ordering::Relaxed).max(self.born)
     }
 
     /// Its match.
@@ -293,8 +311,12 @@ mod tests {
                 let (value, mask) = (values.get(field), masks.get(field));
                 matches = matches.and(field, value, mask).expect("each field once");
             }
-            let merged = Merged { matches, actions: Vec::new() };
-            let flow = Flow::new(Made::new(1, merged, (Metadata::default(), Vec::new()), &[]));
+            let merged = Merged {
+                matches,
+                actions: Vec::new(),
+                longer: Vec::new(),
+            };
+            let flow = Flow::new(Made::new(1, merged, (Metadata::default(), Vec::new()), &[]), 0);
             let packet = if near { values } else { packet };
             prop_assert_eq!(flow.fits(&packet), matches.fits(&packet));
         }

@@ -27,13 +27,8 @@ counts! {
 const COUNTS: usize = Count::ALL.len();
 
 /// The counts of an instance.
+#[derive(Default)]
 pub struct Counts(Counters<COUNTS>);
-
-impl Default for Counts {
-    fn default() -> Counts {
-        Counts(Counters::new())
-    }
-}
 
 impl Counts {
     /// Adds to a count.

@@ -57,6 +57,14 @@ impl Default for Settings {
 /// Most flows that may be asked for.
 pub const MOST_FLOWS: u32 = 1 << 24;
 
+/// A filter that a flow descends from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Parent {
+    cookie: u64,
+    /// Bytes by which packets are longer when they meet it.
+    longer: i32,
+}
+
 /// A filter and its descendants.
 struct Entry {
     filter: StdArc<Filter>,
@@ -64,7 +72,14 @@ struct Entry {
     since: u64,
     /// What descendants carried that are gone.
     left: Used,
-    children: Vec<u32>,
+    /// Places, and bytes by which packets are longer than they came when they meet this filter.
+    children: Vec<(u32, i32)>,
+}
+
+impl Entry {
+    fn places(&self) -> Vec<u32> {
+        self.children.iter().map(|&(place, _)| place).collect()
+    }
 }
 
 /// What is known of a place on the shelf.
@@ -72,7 +87,7 @@ struct Place {
     number: u64,
     matches: Match,
     actions: Vec<Action>,
-    parents: Vec<u64>,
+    parents: Vec<Parent>,
     connections: Vec<ConnectionId>,
     hashes: Vec<u64>,
     /// Bits of the providers that have it.
@@ -106,9 +121,20 @@ struct Books {
     refusals: [u64; Refusal::ALL.len()],
 }
 
+impl Books {
+    /// Parents receive what a flow carried that is gone.
+    fn credit(&mut self, parents: &[Parent], used: Used) {
+        for parent in parents {
+            if let Some(entry) = self.filters.get_mut(&parent.cookie) {
+                entry.left = entry.left.and(used.longer(parent.longer));
+            }
+        }
+    }
+}
+
 /// Who gets what a provider says at the end.
 struct Departing {
-    parents: Vec<u64>,
+    parents: Vec<Parent>,
     passings: Vec<Passing>,
 }
 
@@ -137,7 +163,7 @@ struct Unlinked {
     taken: Vec<Taken<Flow>>,
     gone: Vec<Gone>,
     /// Parents of each, and what they were credited with.
-    credits: Vec<(Vec<u64>, Used)>,
+    credits: Vec<(Vec<Parent>, Used)>,
 }
 
 /// Filters, flows and traces of an instance.
@@ -325,7 +351,7 @@ impl Store {
             let entry = books.filters.get_mut(&cookie).ok_or_else(|| none(cookie))?;
             entry.filter = StdArc::new(filter);
             entry.since = since;
-            let children = entry.children.clone();
+            let children = entry.places();
             self.unlink(&mut books, &children)
         };
         self.counts.add(Count::Revoked, unlinked.gone.len() as u64);
@@ -344,7 +370,7 @@ impl Store {
             let entry = books.filters.get_mut(&cookie).ok_or_else(|| none(cookie))?;
             // No trace that began before now will find it.
             entry.since = self.next_version();
-            let children = entry.children.clone();
+            let children = entry.places();
             self.unlink(&mut books, &children)
         };
         self.counts.add(Count::Revoked, unlinked.gone.len() as u64);
@@ -362,9 +388,9 @@ impl Store {
         let entry = books.filters.get(&cookie).ok_or_else(|| none(cookie))?;
         let visit = self.shelf.visit();
         let living = entry.children.iter();
-        Ok(living.fold(entry.left, |sum, &place| {
+        Ok(living.fold(entry.left, |sum, &(place, longer)| {
             let flow = visit.get(place as usize);
-            sum.and(flow.map_or(Used::default(), Flow::used))
+            sum.and(flow.map_or(Used::default(), Flow::used).longer(longer))
         }))
     }
 
@@ -470,13 +496,17 @@ impl Store {
     /// replaced; when there is no room, the least recently used of a few makes some. `false`, and the
     /// flow is not there, when a parent changed since the trace began. Not to be called on a visit.
     pub fn insert(&self, flow: Flow, trace: &Trace, cookies: &[u64]) -> (bool, Vec<Gone>) {
-        let mut parents = cookies.to_vec();
-        parents.sort_unstable();
-        parents.dedup();
+        let mut parents: Vec<Parent> = Vec::new();
+        for (&cookie, &longer) in cookies.iter().zip(&flow.made.merged.longer) {
+            // Each of them once.
+            if parents.iter().all(|parent| parent.cookie != cookie) {
+                parents.push(Parent { cookie, longer });
+            }
+        }
         let (inserted, unlinked) = {
             let mut books = self.books();
-            let is_current = |cookie: &u64| {
-                let entry = books.filters.get(cookie);
+            let is_current = |parent: &Parent| {
+                let entry = books.filters.get(&parent.cookie);
                 entry.is_some_and(|entry| entry.since <= trace.version())
             };
             if parents.iter().all(is_current) {
@@ -501,13 +531,13 @@ impl Store {
         (inserted, self.finish(unlinked))
     }
 
-    fn link(&self, books: &mut Books, flow: Flow, trace: &Trace, parents: Vec<u64>) {
+    fn link(&self, books: &mut Books, flow: Flow, trace: &Trace, parents: Vec<Parent>) {
         let Some(place) = books.free.pop() else {
             return;
         };
-        for cookie in &parents {
-            if let Some(entry) = books.filters.get_mut(cookie) {
-                entry.children.push(place);
+        for parent in &parents {
+            if let Some(entry) = books.filters.get_mut(&parent.cookie) {
+                entry.children.push((place, parent.longer));
             }
         }
         let mut connections: Vec<ConnectionId> = flow.made.passings.iter().map(|p| p.id).collect();
@@ -541,7 +571,7 @@ impl Store {
         books.hand = (begin + CANDIDATES) % all;
         (0..CANDIDATES.min(all))
             .map(|i| (begin + i) % all)
-            .min_by_key(|&place| visit.get(place).map_or(0, |flow| flow.used().last))
+            .min_by_key(|&place| visit.get(place).map_or(0, Flow::recent))
             .unwrap_or(begin) as u32
     }
 
@@ -582,12 +612,12 @@ impl Store {
                 let departing = Departing { parents, passings };
                 books.departing.insert(place.number, departing);
             }
-            for cookie in &place.parents {
-                if let Some(entry) = books.filters.get_mut(cookie) {
-                    entry.children.retain(|&child| child != number);
-                    entry.left = entry.left.and(used);
+            for parent in &place.parents {
+                if let Some(entry) = books.filters.get_mut(&parent.cookie) {
+                    entry.children.retain(|&(child, _)| child != number);
                 }
             }
+            books.credit(&place.parents, used);
             books.free.push(number);
             unlinked.taken.extend(self.shelf.take(number as usize));
             unlinked.gone.push(Gone {
@@ -607,12 +637,7 @@ impl Store {
         let flows = self.shelf.wait(unlinked.taken);
         let mut books = self.books();
         for (flow, (parents, credited)) in flows.iter().zip(&unlinked.credits) {
-            let rest = flow.used().since(*credited);
-            for cookie in parents {
-                if let Some(entry) = books.filters.get_mut(cookie) {
-                    entry.left = entry.left.and(rest);
-                }
-            }
+            books.credit(parents, flow.used().since(*credited));
         }
         unlinked.gone
     }
@@ -712,7 +737,7 @@ impl Store {
             if let (Some(place), Some(flow)) = (&books.places[at], visit.get(at)) {
                 return Some(Listed {
                     number: place.number,
-                    parents: place.parents.clone(),
+                    parents: place.parents.iter().map(|parent| parent.cookie).collect(),
                     connections: place.connections.clone(),
                     matches: place.matches,
                     actions: place.actions.clone(),
@@ -745,16 +770,12 @@ impl Store {
             return passings;
         }
         let mut books = self.books();
-        let books = &mut *books;
         let Some(departing) = books.departing.get(&number) else {
             return Vec::new();
         };
-        for cookie in &departing.parents {
-            if let Some(entry) = books.filters.get_mut(cookie) {
-                entry.left = entry.left.and(used);
-            }
-        }
-        departing.passings.clone()
+        let (parents, passings) = (departing.parents.clone(), departing.passings.clone());
+        books.credit(&parents, used);
+        passings
     }
 
     /// No provider has this flow, which is gone.

@@ -25,6 +25,7 @@ const RANKS: &[(&str, u8)] = &[
     ("observe", 6),
     ("engine", 7),
     ("ffi", 8),
+    ("datapath", 8),
 ];
 
 /// Where `unsafe` may be written.

@@ -15,6 +15,7 @@ mod header;
 mod helpers;
 mod layers;
 mod layout;
+mod merge;
 #[expect(unreachable_pub, reason = "the fuzz targets include it")]
 mod model;
 mod nat;
