@@ -339,6 +339,186 @@
 #define CT_ENDING_REPLACED 4
 
 /**
+ * Input port: in `ct_field_match.field` and `ct_flow_action.field`.
+ */
+#define CT_FIELD_IN_PORT 0
+
+/**
+ * Recirculation id, or chain.
+ */
+#define CT_FIELD_RECIRCULATION 1
+
+/**
+ * Tunnel key.
+ */
+#define CT_FIELD_TUNNEL_ID 2
+
+/**
+ * Outer source address.
+ */
+#define CT_FIELD_TUNNEL_SRC 3
+
+/**
+ * Outer destination address.
+ */
+#define CT_FIELD_TUNNEL_DST 4
+
+/**
+ * Ethernet source.
+ */
+#define CT_FIELD_ETH_SRC 5
+
+/**
+ * EtherType of what the VLAN tags carry.
+ */
+#define CT_FIELD_ETH_TYPE 6
+
+/**
+ * Ethernet destination.
+ */
+#define CT_FIELD_ETH_DST 7
+
+/**
+ * 0: no fragment.
+ */
+#define CT_FIELD_FRAGMENT 8
+
+/**
+ * Outer VLAN: TPID in the high, TCI in the low half of 32 bits; 0: none.
+ */
+#define CT_FIELD_VLAN 9
+
+/**
+ * Inner VLAN.
+ */
+#define CT_FIELD_INNER_VLAN 10
+
+/**
+ * Source address.
+ */
+#define CT_FIELD_IP_SRC 11
+
+/**
+ * Destination address.
+ */
+#define CT_FIELD_IP_DST 12
+
+/**
+ * IP protocol.
+ */
+#define CT_FIELD_PROTO 13
+
+/**
+ * Type of service, or traffic class.
+ */
+#define CT_FIELD_TOS 14
+
+/**
+ * Time to live, or hop limit.
+ */
+#define CT_FIELD_TTL 15
+
+/**
+ * Source port, or ICMP type.
+ */
+#define CT_FIELD_PORT_SRC 16
+
+/**
+ * Destination port, or ICMP code.
+ */
+#define CT_FIELD_PORT_DST 17
+
+/**
+ * TCP flags.
+ */
+#define CT_FIELD_TCP_FLAGS 18
+
+/**
+ * CT_STATE_*.
+ */
+#define CT_FIELD_CT_STATE 19
+
+/**
+ * Zone.
+ */
+#define CT_FIELD_CT_ZONE 20
+
+/**
+ * Mark.
+ */
+#define CT_FIELD_CT_MARK 21
+
+/**
+ * Label.
+ */
+#define CT_FIELD_CT_LABEL 22
+
+/**
+ * The packet, as it is now, goes out of port `number`: `ct_flow_action.kind`.
+ */
+#define CT_FLOW_OUTPUT 0
+
+/**
+ * The bits `mask` of `field` are set to those of `value`.
+ */
+#define CT_FLOW_SET 1
+
+/**
+ * The VLAN tag `number`, TPID in the high half, is put on.
+ */
+#define CT_FLOW_PUSH_VLAN 2
+
+/**
+ * The outer VLAN tag is taken off.
+ */
+#define CT_FLOW_POP_VLAN 3
+
+/**
+ * The packet gets the tunnel headers that the datapath knows by `number`.
+ */
+#define CT_FLOW_TUNNEL_PUSH 4
+
+/**
+ * The packet is taken out of a tunnel. Not mergeable: look it up again behind the tunnel.
+ */
+#define CT_FLOW_TUNNEL_POP 5
+
+/**
+ * conntrack_execute() with `ct`. Without CT_ACTION_FORCE and a helper, mergeable.
+ */
+#define CT_FLOW_CT 6
+
+/**
+ * The packet goes on with the filters of chain, or recirculation id, `number`.
+ */
+#define CT_FLOW_RECIRCULATE 7
+
+/**
+ * Nothing more happens to the packet.
+ */
+#define CT_FLOW_DROP 8
+
+/**
+ * A meter decides. Not mergeable.
+ */
+#define CT_FLOW_METER 9
+
+/**
+ * A program decides. Not mergeable.
+ */
+#define CT_FLOW_USERSPACE 10
+
+/**
+ * Only in merged flows: the tracker set the whole `field` to `value`.
+ */
+#define CT_FLOW_TRACKED 11
+
+/**
+ * The cache does not hold TCP to its window: in `ct_fastpath_config.flags`.
+ */
+#define CT_FASTPATH_NO_WINDOWS 1
+
+/**
  * Offered when it is created and committed (Open vSwitch's ct-offload series): `offer_at`.
  */
 #define CT_OFFER_AT_COMMIT 0
@@ -1224,6 +1404,16 @@ struct ct_event {
 };
 
 /**
+ * What a packet meets on its way. The words are the library's own; all zeros before the first use.
+ */
+struct ct_trace {
+  /**
+   * The library's own.
+   */
+  uint64_t words[35];
+};
+
+/**
  * A packet, described where it is. Two cache lines: the caller fills the first, the library the
  * second. Before a packet's first pass the second line must be zero; between passes (recirculation)
  * it stays as it is. 64-byte alignment is best, 8-byte alignment is required.
@@ -1277,7 +1467,11 @@ struct ct_packet {
   /**
    * Must be 0.
    */
-  uint32_t reserved_in[3];
+  uint32_t reserved_in;
+  /**
+   * Collects what the packet meets, for merged flows; or NULL.
+   */
+  struct ct_trace *trace;
   /**
    * The connection: what the last pass found, 0 for none. An id, not a pointer.
    */
@@ -1568,6 +1762,389 @@ struct ct_config {
    * Must be 0.
    */
   uint32_t reserved;
+};
+
+/**
+ * What may be chosen for merged flows.
+ */
+struct ct_fastpath_config {
+  /**
+   * sizeof(struct ct_fastpath_config).
+   */
+  size_t size;
+  /**
+   * Merged flows, at most; 0: 32,000.
+   */
+  uint32_t flows;
+  /**
+   * Traces that wait to be looked at, at most; 0: 10,000.
+   */
+  uint32_t traces;
+  /**
+   * CT_FASTPATH_*.
+   */
+  uint32_t flags;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+};
+
+/**
+ * Bits of a field that a flow matches.
+ */
+struct ct_field_match {
+  /**
+   * CT_FIELD_*.
+   */
+  uint32_t field;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+  /**
+   * The bits' values, as one number of 128 bits, most significant byte first.
+   */
+  uint8_t value[16];
+  /**
+   * Which bits.
+   */
+  uint8_t mask[16];
+};
+
+/**
+ * An action of a flow.
+ */
+struct ct_flow_action {
+  /**
+   * CT_FLOW_*.
+   */
+  uint32_t kind;
+  /**
+   * Port, tag, chain, or number of a tunnel or meter.
+   */
+  uint32_t number;
+  /**
+   * CT_FIELD_*.
+   */
+  uint32_t field;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+  /**
+   * As in struct ct_field_match.
+   */
+  uint8_t value[16];
+  /**
+   * Which bits.
+   */
+  uint8_t mask[16];
+  /**
+   * With CT_FLOW_CT: what is asked of the tracker. NULL in merged flows.
+   */
+  const struct ct_action *ct;
+};
+
+/**
+ * A filter of the datapath: one that says all that had to be looked at to choose it, so that no two
+ * filters take the same packet (a megaflow of Open vSwitch).
+ */
+struct ct_flow_filter {
+  /**
+   * sizeof(struct ct_flow_filter).
+   */
+  size_t size;
+  /**
+   * The datapath's name of it.
+   */
+  uint64_t cookie;
+  /**
+   * What it matches: `n_matches` of them, several of a field if need be.
+   */
+  const struct ct_field_match *matches;
+  /**
+   * How many.
+   */
+  size_t n_matches;
+  /**
+   * What it does, in order.
+   */
+  const struct ct_flow_action *actions;
+  /**
+   * How many.
+   */
+  size_t n_actions;
+};
+
+/**
+ * What was carried.
+ */
+struct ct_flow_use {
+  /**
+   * sizeof(struct ct_flow_use).
+   */
+  size_t size;
+  /**
+   * Packets.
+   */
+  uint64_t packets;
+  /**
+   * Bytes, from the first byte of the frame on.
+   */
+  uint64_t bytes;
+  /**
+   * Time of the last packet; 0: there was none.
+   */
+  int64_t last_used_ms;
+};
+
+/**
+ * The tunnel that a packet came out of; all zeros: none.
+ */
+struct ct_tunnel {
+  /**
+   * Tunnel key.
+   */
+  uint64_t id;
+  /**
+   * Outer source address, as the value of a field.
+   */
+  uint8_t src[16];
+  /**
+   * Outer destination address.
+   */
+  uint8_t dst[16];
+};
+
+/**
+ * A connection that the packets of a merged flow belong to.
+ */
+struct ct_flow_connection {
+  /**
+   * Its id.
+   */
+  uint64_t connection;
+  /**
+   * The zone.
+   */
+  uint32_t zone;
+  /**
+   * 0: original direction, 1: reply direction.
+   */
+  uint32_t direction;
+};
+
+/**
+ * A merged flow.
+ */
+struct ct_merged_flow {
+  /**
+   * sizeof(struct ct_merged_flow) as the library has it.
+   */
+  size_t size;
+  /**
+   * Its number: no two merged flows of an instance have the same.
+   */
+  uint64_t number;
+  /**
+   * What is left for the datapath to do with a packet that ct_fastpath_lookup() found, in order.
+   */
+  const struct ct_flow_action *actions;
+  /**
+   * How many.
+   */
+  size_t n_actions;
+  /**
+   * All actions, translations and metadata among them (CT_FLOW_TRACKED): for providers.
+   */
+  const struct ct_flow_action *all_actions;
+  /**
+   * How many.
+   */
+  size_t n_all_actions;
+  /**
+   * What it matches: packets as they come.
+   */
+  const struct ct_field_match *matches;
+  /**
+   * How many.
+   */
+  size_t n_matches;
+  /**
+   * The connections, in the order in which the tracker was asked.
+   */
+  const struct ct_flow_connection *connections;
+  /**
+   * How many.
+   */
+  size_t n_connections;
+};
+
+/**
+ * What one call of ct_merge_run() did.
+ */
+struct ct_merge_work {
+  /**
+   * sizeof(struct ct_merge_work).
+   */
+  size_t size;
+  /**
+   * Traces that were looked at.
+   */
+  uint64_t traces;
+  /**
+   * Merged flows that were made.
+   */
+  uint64_t merged;
+  /**
+   * Merged flows that were revoked because their connections are others.
+   */
+  uint64_t revoked;
+};
+
+/**
+ * A merged flow in a list.
+ */
+struct ct_merged_listing {
+  /**
+   * sizeof(struct ct_merged_listing).
+   */
+  size_t size;
+  /**
+   * The library's own: 0 to begin.
+   */
+  uint32_t position;
+  /**
+   * How many of `parents`.
+   */
+  uint32_t n_parents;
+  /**
+   * Its number.
+   */
+  uint64_t number;
+  /**
+   * The filters that it was merged from.
+   */
+  uint64_t parents[16];
+  /**
+   * Packets that it carried.
+   */
+  uint64_t packets;
+  /**
+   * Bytes.
+   */
+  uint64_t bytes;
+  /**
+   * Time of the last packet; 0: there was none.
+   */
+  int64_t last_used_ms;
+  /**
+   * Some provider has it.
+   */
+  uint32_t offloaded;
+  /**
+   * How many of `connections`.
+   */
+  uint32_t n_connections;
+  /**
+   * The connections of its packets.
+   */
+  uint64_t connections[16];
+};
+
+/**
+ * What was counted of merged flows.
+ */
+struct ct_fastpath_stats {
+  /**
+   * sizeof(struct ct_fastpath_stats).
+   */
+  size_t size;
+  /**
+   * Merged flows that are there.
+   */
+  uint64_t flows;
+  /**
+   * Filters that are there.
+   */
+  uint64_t filters;
+  /**
+   * Packets that a merged flow carried.
+   */
+  uint64_t hits;
+  /**
+   * Packets without a merged flow.
+   */
+  uint64_t misses;
+  /**
+   * Packets with a merged flow that had to go the normal way.
+   */
+  uint64_t refused;
+  /**
+   * Traces that ended and wait or waited to be looked at.
+   */
+  uint64_t traces;
+  /**
+   * Traces that were looked at.
+   */
+  uint64_t processed;
+  /**
+   * Traces that met what no merged flow may contain.
+   */
+  uint64_t aborted;
+  /**
+   * Traces that met too much, or nothing.
+   */
+  uint64_t discarded;
+  /**
+   * Traces left out to save work.
+   */
+  uint64_t throttled;
+  /**
+   * Traces for which the queue had no place.
+   */
+  uint64_t lost;
+  /**
+   * Traces whose filters were others when they were looked at.
+   */
+  uint64_t stale;
+  /**
+   * Merged flows that were made.
+   */
+  uint64_t merged;
+  /**
+   * Traces whose merged flow was there already.
+   */
+  uint64_t known;
+  /**
+   * Traces that have no merged flow.
+   */
+  uint64_t rejected;
+  /**
+   * Merged flows that made room for others.
+   */
+  uint64_t evicted;
+  /**
+   * Merged flows that were revoked.
+   */
+  uint64_t revoked;
+  /**
+   * Merged flows that providers took.
+   */
+  uint64_t taken;
+  /**
+   * Merged flows that providers declined.
+   */
+  uint64_t declined;
+  /**
+   * Merged flows that providers had and were told to forget.
+   */
+  uint64_t released;
+  /**
+   * Why traces were rejected: see ct_merge_refusal_name().
+   */
+  uint64_t refusals[16];
 };
 
 /**
@@ -1974,6 +2551,20 @@ struct ct_offload_class {
    * Everything it carries is to be dropped. A conn_del for each connection follows.
    */
   void (*flush)(void *user);
+  /**
+   * Offers a merged flow, which is the library's and lives as long as the call: 0 takes it. Not called
+   * on a packet thread.
+   */
+  int (*flow_add)(void *user, const struct ct_merged_flow *flow);
+  /**
+   * A merged flow is revoked: when this returns, no packet is handled by it. `*used` is to become what
+   * was carried since the last report.
+   */
+  void (*flow_del)(void *user, uint64_t number, struct ct_flow_use *used);
+  /**
+   * What was carried of a merged flow since the last report. Asked once a second.
+   */
+  void (*flow_stats)(void *user, uint64_t number, struct ct_flow_use *used);
 };
 
 /**
@@ -2831,6 +3422,225 @@ int conntrack_create(const struct ct_config *config,
  * `ct` is NULL or an instance that was not destroyed yet.
  */
 CT_API void conntrack_destroy(struct conntrack *ct);
+
+/**
+ * Makes room for merged flows. To be called once, before any other function about them.
+ *
+ * Returns 0; EEXIST the second time; EINVAL; E2BIG; ENOMEM.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `config` points to a struct of the size that it says.
+ */
+CT_API int ct_fastpath_enable(struct conntrack *ct, const struct ct_fastpath_config *config);
+
+/**
+ * Tells of a filter of the datapath. Its matches and actions are copied.
+ *
+ * Returns 0; EEXIST when there is one with this cookie; ENOENT when merged flows are not enabled (so do
+ * all functions that follow); EINVAL; E2BIG.
+ *
+ * Threads: any; not meant for packet threads.
+ *
+ * # Safety
+ * `ct` is an instance; `filter` points to a struct of the size that it says, and its members to as many
+ * elements as they say.
+ */
+CT_API
+int ct_flow_filter_add(struct conntrack *ct,
+                       const struct ct_flow_filter *filter);
+
+/**
+ * A filter matches or does something else now. Its counters stay. When this returns, no packet is
+ * handled by a flow that was merged from the old one, and no provider has any.
+ *
+ * Returns 0; ENOENT; EBUSY between ct_fastpath_lookup() and ct_fastpath_done() of the same thread;
+ * EINVAL; E2BIG. Nothing was changed then.
+ *
+ * Threads: any. Waits for packet threads that are between those two calls.
+ *
+ * # Safety
+ * As for ct_flow_filter_add().
+ */
+CT_API int ct_flow_filter_update(struct conntrack *ct, const struct ct_flow_filter *filter);
+
+/**
+ * A filter is gone; as ct_flow_filter_update(). `*used`, unless NULL, becomes what merged flows carried
+ * for it, to the last packet.
+ *
+ * Returns and threads: as for ct_flow_filter_update().
+ *
+ * # Safety
+ * `ct` is an instance; `used` is NULL or points to a struct of the size that it says.
+ */
+CT_API
+int ct_flow_filter_remove(struct conntrack *ct,
+                          uint64_t cookie,
+                          struct ct_flow_use *used);
+
+/**
+ * What merged flows carried for a filter, so far. The caller sets `used->size`.
+ *
+ * Returns 0; ENOENT; EINVAL.
+ *
+ * Threads: any; not meant for packet threads.
+ *
+ * # Safety
+ * `ct` is an instance; `used` points to a struct of the size that it says.
+ */
+CT_API int ct_flow_filter_get_use(struct conntrack *ct, uint64_t cookie, struct ct_flow_use *used);
+
+/**
+ * Looks a batch of untracked packets up among the merged flows. For a packet that is found, `flows[i]`
+ * becomes its flow, whose `actions` are left for the datapath to do: the packet is translated, has its
+ * verdict, and its connections went on. All others keep `ct_state` 0, have `flows[i]` NULL and go the
+ * normal way; those with a `trace` begin it.
+ *
+ * `tunnels` is NULL, or the tunnel that each packet came out of. `*visit` receives a number for
+ * ct_fastpath_done(): until then the flows stay valid, and revoking calls of other threads wait.
+ *
+ * Returns 0, ENOENT or EINVAL; no packet was touched then, and `*visit` is 0.
+ *
+ * Threads: any number at once; no packet in two calls at the same time.
+ *
+ * # Safety
+ * As for conntrack_execute(); `tunnels` is NULL or points to `n` tunnels; `flows` points to `n` pointers;
+ * `visit` points to a number; each packet's `trace` is NULL or a trace of its own.
+ */
+CT_API
+int ct_fastpath_lookup(struct conntrack *ct,
+                       struct ct_packet *packets,
+                       const struct ct_tunnel *tunnels,
+                       size_t n,
+                       int64_t now_ms,
+                       const struct ct_merged_flow **flows,
+                       uint64_t *visit);
+
+/**
+ * The flows of a ct_fastpath_lookup() are not used any more. `*visit` becomes 0; NULL and 0 are ignored.
+ *
+ * Returns 0; EINVAL for a number that no lookup gave.
+ *
+ * Threads: the one that called ct_fastpath_lookup().
+ *
+ * # Safety
+ * `ct` is an instance; `visit` is NULL or points to a number.
+ */
+CT_API
+int ct_fastpath_done(struct conntrack *ct,
+                     uint64_t *visit);
+
+/**
+ * The packet met a filter. NULL, and a trace that was not begun, are ignored.
+ *
+ * Threads: any; no trace in two calls at the same time.
+ *
+ * # Safety
+ * `trace` is NULL or a trace.
+ */
+CT_API void ct_trace_filter(struct ct_trace *trace, uint64_t cookie);
+
+/**
+ * The packet met something that no merged flow may contain: an upcall, a filter that has no cookie.
+ *
+ * Threads, ignored: as for ct_trace_filter().
+ *
+ * # Safety
+ * `trace` is NULL or a trace.
+ */
+CT_API void ct_trace_abort(struct ct_trace *trace);
+
+/**
+ * The packet came to the end of its way. What it met is copied, to be looked at by ct_merge_run(); the
+ * trace is free for another packet.
+ *
+ * Returns 0; EINVAL.
+ *
+ * Threads: any; no trace in two calls at the same time. Does not wait and does not allocate.
+ *
+ * # Safety
+ * `ct` is an instance; `trace` is NULL or a trace.
+ */
+CT_API
+int ct_trace_end(struct conntrack *ct,
+                 struct ct_trace *trace);
+
+/**
+ * Does what is to be done off the packet threads: clears away the flows of connections that changed,
+ * looks at up to `budget` traces (0: all) and makes their flows, asks providers once a second what they
+ * carried. To be called at least once a second by a thread of the datapath. `out` may be NULL.
+ *
+ * Returns 0; ENOENT; EBUSY between ct_fastpath_lookup() and ct_fastpath_done() of the same thread;
+ * EINVAL; E2BIG.
+ *
+ * Threads: any; one merges at a time, others return at once with nothing done.
+ *
+ * # Safety
+ * `ct` is an instance; `out` is NULL or points to a struct of the size that it says.
+ */
+CT_API
+int ct_merge_run(struct conntrack *ct,
+                 uint32_t budget,
+                 int64_t now_ms,
+                 struct ct_merge_work *out);
+
+/**
+ * A port is gone: merged flows from it and to it are revoked. When this returns, no packet is handled
+ * by them. `*revoked`, unless NULL, becomes how many there were.
+ *
+ * Returns and threads: as for ct_flow_filter_update().
+ *
+ * # Safety
+ * `ct` is an instance; `revoked` is NULL or points to a number.
+ */
+CT_API
+int ct_fastpath_port_removed(struct conntrack *ct,
+                             uint32_t port,
+                             uint64_t *revoked);
+
+/**
+ * Revokes all merged flows. Filters stay.
+ *
+ * Returns and threads: as for ct_flow_filter_update().
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API int ct_fastpath_flush(struct conntrack *ct);
+
+/**
+ * The next merged flow of a list. The caller sets `listing->size`, and `position` to 0 to begin.
+ *
+ * Returns 0; ENOENT at the end; EINVAL.
+ *
+ * Threads: any; not meant for packet threads.
+ *
+ * # Safety
+ * `ct` is an instance; `listing` points to a struct of the size that it says.
+ */
+CT_API int ct_fastpath_list(struct conntrack *ct, struct ct_merged_listing *listing);
+
+/**
+ * What was counted of merged flows. The caller sets `stats->size`.
+ *
+ * Returns 0; ENOENT; EINVAL.
+ *
+ * Threads: any; not meant for packet threads.
+ *
+ * # Safety
+ * `ct` is an instance; `stats` points to a struct of the size that it says.
+ */
+CT_API int ct_fastpath_get_stats(struct conntrack *ct, struct ct_fastpath_stats *stats);
+
+/**
+ * The name of a reason why a trace has no merged flow: `i` counts `ct_fastpath_stats.refusals`. "" for
+ * a number that is none. Never NULL.
+ *
+ * Threads: any.
+ */
+CT_API
+const char *ct_merge_refusal_name(uint32_t i);
 
 /**
  * Says how fragments are dealt with. Until it is called none are held, and every fragment is

@@ -52,6 +52,17 @@ const struct {
     ABI(conntrack_take_events);
     ABI(conntrack_take_fragments);
     ABI(conntrack_unlisten);
+    ABI(ct_fastpath_done);
+    ABI(ct_fastpath_enable);
+    ABI(ct_fastpath_flush);
+    ABI(ct_fastpath_get_stats);
+    ABI(ct_fastpath_list);
+    ABI(ct_fastpath_lookup);
+    ABI(ct_fastpath_port_removed);
+    ABI(ct_flow_filter_add);
+    ABI(ct_flow_filter_get_use);
+    ABI(ct_flow_filter_remove);
+    ABI(ct_flow_filter_update);
     ABI(ct_flow_table_add);
     ABI(ct_flow_table_carried);
     ABI(ct_flow_table_get);
@@ -61,6 +72,8 @@ const struct {
     ABI(ct_flow_table_remove);
     ABI(ct_flow_table_set_timeout);
     ABI(ct_last_error);
+    ABI(ct_merge_refusal_name);
+    ABI(ct_merge_run);
     ABI(ct_miss_get);
     ABI(ct_miss_lookup);
     ABI(ct_miss_put);
@@ -90,5 +103,8 @@ const struct {
     ABI(ct_offload_work);
     ABI(ct_reason_name);
     ABI(ct_reason_text);
+    ABI(ct_trace_abort);
+    ABI(ct_trace_end);
+    ABI(ct_trace_filter);
     ABI(ct_version);
 } ctoffload_abi = {0};

@@ -21,7 +21,7 @@ pub(super) fn time(now_ms: i64) -> Time {
 const ACTION_FLAGS: u32 =
     CT_ACTION_COMMIT | CT_ACTION_FORCE | CT_ACTION_NAT | CT_ACTION_TIMEOUT_POLICY;
 
-fn action_from_c(action: &ct_action) -> Result<Action, Failure> {
+pub(super) fn action_from_c(action: &ct_action) -> Result<Action, Failure> {
     if action.flags & !ACTION_FLAGS != 0 || action.reserved != 0 {
         return Err(invalid("ct_action.flags has unknown bits"));
     }

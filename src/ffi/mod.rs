@@ -20,6 +20,7 @@ pub mod flow_table;
 mod guard;
 pub mod handle;
 pub mod ipf;
+pub mod merge;
 mod nat;
 pub mod offload;
 mod packet;

@@ -8,6 +8,7 @@ use super::types::{
 };
 use super::{convert, tuple};
 use crate::engine::descriptor::{ConnectionId, Descriptor, Holdable, Metadata, Modified, Pass};
+use crate::merge::trace::Trace;
 use crate::packet::{Checksum, Hints};
 use crate::reason::Reason;
 use crate::sync::line;
@@ -112,6 +113,20 @@ impl Descriptor for ct_packet {
         convert::value(self.orig_tuple)
             .ok()
             .and_then(|tuple| tuple::from_c(&tuple).ok())
+    }
+
+    #[inline]
+    fn is_traced(&self) -> bool {
+        !self.trace.is_null() && self.trace.is_aligned()
+    }
+
+    fn trace(&mut self) -> Option<&mut Trace> {
+        if !self.is_traced() {
+            return None;
+        }
+        // SAFETY: the caller promises a trace that no other call uses; `Trace` is transparent around the
+        // words of `ct_trace`, and any words are valid.
+        Some(unsafe { &mut *self.trace.cast::<Trace>() })
     }
 
     fn set_original(&mut self, original: Option<&Tuple>) {

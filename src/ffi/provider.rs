@@ -7,12 +7,13 @@
 use std::ffi::{CStr, c_int, c_void};
 
 use super::guard::{Failure, invalid};
-use super::tuple;
 use super::types::*;
+use super::{merge, tuple};
 use crate::clock::Time;
 use crate::error::Error;
+use crate::merge::merged::Made;
 use crate::offload::provider::{
-    Changed, Context, Delivery, Delta, OfferAt, Operation, OperationKind, OperationResult,
+    Changed, Context, Delivery, Delta, FlowUse, OfferAt, Operation, OperationKind, OperationResult,
     Preferences, Provider, Refusal, Report, Taken, TcpSide,
 };
 
@@ -44,8 +45,12 @@ impl Class {
             .to_str()
             .map_err(|_| invalid("ct_offload_class.name is not UTF-8"))?
             .to_string();
-        if class.conn_add.is_none() || class.conn_del.is_none() {
-            return Err(invalid("ct_offload_class.conn_add or conn_del is NULL"));
+        let connections = class.conn_add.is_some() && class.conn_del.is_some();
+        let flows = class.flow_add.is_some() && class.flow_del.is_some();
+        if !connections && !flows {
+            return Err(invalid(
+                "ct_offload_class has neither conn_add and conn_del nor flow_add and flow_del",
+            ));
         }
         if class.flags & !CLASS_FLAGS != 0 || class.reserved != 0 {
             return Err(invalid("ct_offload_class.flags has unknown bits"));
@@ -73,7 +78,7 @@ impl Class {
             capacity: class.capacity,
             zone: has(CT_OFFLOAD_ONE_ZONE).then_some(class.zone),
             queue: class.queue,
-            wants_flows: false,
+            wants_flows: flows,
         };
         Ok(Class {
             class,
@@ -218,6 +223,28 @@ const fn kind_of(kind: OperationKind) -> (u32, u32) {
     }
 }
 
+/// A callback that reports what was carried of a merged flow.
+type Reports = unsafe extern "C" fn(*mut c_void, u64, *mut ct_flow_use);
+
+impl Class {
+    fn flow_use(&self, callback: Option<Reports>, number: u64) -> FlowUse {
+        let mut used = ct_flow_use {
+            size: size_of::<ct_flow_use>(),
+            ..ct_flow_use::default()
+        };
+        if let Some(callback) = callback {
+            // SAFETY: the provider's callback with its user pointer; the report lives through the call.
+            unsafe { callback(self.class.user, number, &raw mut used) };
+        }
+        let last = u64::try_from(used.last_used_ms).unwrap_or(0);
+        FlowUse {
+            packets: used.packets,
+            bytes: used.bytes,
+            last_used: (last > 0).then(|| Time::from_millis(last)),
+        }
+    }
+}
+
 impl Provider for Class {
     fn name(&self) -> &str {
         &self.name
@@ -256,6 +283,9 @@ impl Provider for Class {
     }
 
     fn can_offload(&self, context: &Context) -> bool {
+        if self.class.conn_add.is_none() {
+            return false;
+        }
         let context = context_to_c(context);
         match self.class.can_offload {
             // SAFETY: as in `init`; the context lives through the call.
@@ -322,6 +352,22 @@ impl Provider for Class {
             // SAFETY: as in `init`.
             unsafe { flush(self.class.user) };
         }
+    }
+
+    fn flow_add(&self, flow: &Made) -> bool {
+        match (self.class.flow_add, merge::rendered(flow)) {
+            // SAFETY: as in `init`; the flow lives through the call.
+            (Some(add), Some(flow)) => unsafe { add(self.class.user, &raw const *flow) == 0 },
+            _ => false,
+        }
+    }
+
+    fn flow_stats(&self, number: u64) -> FlowUse {
+        self.flow_use(self.class.flow_stats, number)
+    }
+
+    fn flow_del(&self, number: u64) -> FlowUse {
+        self.flow_use(self.class.flow_del, number)
     }
 
     fn batch_submit(&self, operations: &mut [Operation]) {

@@ -2,7 +2,8 @@
 //!
 //! Enumerations arrive as integers and are checked; constants are literals, because the header
 //! generator copies them as they stand. Those of one purpose that came later have a file of their own:
-//! `policy` (timeouts, limits, filters), `event` (listeners) and `offload` (providers, flow tables, misses).
+//! `policy` (timeouts, limits, filters), `event` (listeners), `offload` (providers, flow tables, misses) and
+//! `merge` (merged flows).
 
 use super::convert::Sized_;
 
@@ -16,9 +17,11 @@ macro_rules! sized {
     )*};
 }
 mod event;
+mod merge;
 mod offload;
 mod policy;
 pub use event::*;
+pub use merge::*;
 pub use offload::*;
 pub use policy::*;
 
@@ -137,7 +140,9 @@ pub struct ct_packet {
     /// For conntrack_resume(): a number of ct_miss_get(), or 0.
     pub miss: u32,
     /// Must be 0.
-    pub reserved_in: [u32; 3],
+    pub reserved_in: u32,
+    /// Collects what the packet meets, for merged flows; or NULL.
+    pub trace: *mut ct_trace,
 
     /// The connection: what the last pass found, 0 for none. An id, not a pointer.
     pub connection: u64,

@@ -15,6 +15,8 @@
 //! Actions keep their order; a translation becomes settings of fields, and the tracker's metadata too,
 //! so that whoever receives the packet finds what it would have found.
 
+use std::ffi::CStr;
+
 use super::action::{Action, CONNECTION, Ct, Verdict, in_headers};
 use super::flow::{Field, Match};
 use crate::packet::tcp_flags::{FIN, RST, SYN};
@@ -99,18 +101,24 @@ impl Refusal {
 
     /// The name in listings.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
+        self.c_name().to_str().unwrap_or_default()
+    }
+
+    /// [`Refusal::name`], for C.
+    #[must_use]
+    pub const fn c_name(self) -> &'static CStr {
         match self {
-            Refusal::Empty => "empty",
-            Refusal::TooLong => "too-long",
-            Refusal::NotEstablished => "not-established",
-            Refusal::Action => "action",
-            Refusal::TunnelPop => "tunnel-pop",
-            Refusal::InTunnel => "in-tunnel",
-            Refusal::Metadata => "metadata",
-            Refusal::ShownBefore => "shown-before",
-            Refusal::Unfinished => "unfinished",
-            Refusal::Contradiction => "contradiction",
+            Refusal::Empty => c"empty",
+            Refusal::TooLong => c"too-long",
+            Refusal::NotEstablished => c"not-established",
+            Refusal::Action => c"action",
+            Refusal::TunnelPop => c"tunnel-pop",
+            Refusal::InTunnel => c"in-tunnel",
+            Refusal::Metadata => c"metadata",
+            Refusal::ShownBefore => c"shown-before",
+            Refusal::Unfinished => c"unfinished",
+            Refusal::Contradiction => c"contradiction",
         }
     }
 }

@@ -10,10 +10,11 @@
 //! `pipeline` a small datapath that runs filters on packet keys, by which the algebra is tested.
 //!
 //! `trace` is what a packet collects on its way; `merged` a flow as the cache has it; `index` where the
-//! cache finds it; `store` the filters, the flows and who descends from whom; `statistics` what is
+//! cache finds it; `store` the filters and the flows, and `books` who descends from whom; `statistics` what is
 //! counted. Connections are known here by their ids: the engine asks the tracker about them.
 
 pub mod action;
+mod books;
 pub mod flow;
 pub mod fold;
 pub mod index;

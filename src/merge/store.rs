@@ -9,9 +9,8 @@
 //! What a flow carried belongs to its parents, each of them once: while the flow lives by adding it up,
 //! afterwards by what is left behind.
 
-use std::collections::HashMap;
-
 use super::action::Action;
+use super::books::{Books, Departing, Entry, Parent, Place};
 use super::flow::{Key, Match};
 use super::fold::{Filter, Refusal};
 use super::index::Index;
@@ -57,43 +56,6 @@ impl Default for Settings {
 /// Most flows that may be asked for.
 pub const MOST_FLOWS: u32 = 1 << 24;
 
-/// A filter that a flow descends from.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Parent {
-    cookie: u64,
-    /// Bytes by which packets are longer when they meet it.
-    longer: i32,
-}
-
-/// A filter and its descendants.
-struct Entry {
-    filter: StdArc<Filter>,
-    /// The version of all filters when it became what it is.
-    since: u64,
-    /// What descendants carried that are gone.
-    left: Used,
-    /// Places, and bytes by which packets are longer than they came when they meet this filter.
-    children: Vec<(u32, i32)>,
-}
-
-impl Entry {
-    fn places(&self) -> Vec<u32> {
-        self.children.iter().map(|&(place, _)| place).collect()
-    }
-}
-
-/// What is known of a place on the shelf.
-struct Place {
-    number: u64,
-    matches: Match,
-    actions: Vec<Action>,
-    parents: Vec<Parent>,
-    connections: Vec<ConnectionId>,
-    hashes: Vec<u64>,
-    /// Bits of the providers that have it.
-    providers: u32,
-}
-
 /// A merged flow that is gone, for whoever has to be told.
 #[derive(Debug)]
 pub struct Gone {
@@ -101,41 +63,6 @@ pub struct Gone {
     pub number: u64,
     /// Bits of the providers that took it.
     pub providers: u32,
-}
-
-/// Behind the mutex.
-#[derive(Default)]
-struct Books {
-    filters: HashMap<u64, Entry>,
-    places: Vec<Option<Place>>,
-    free: Vec<u32>,
-    by_match: HashMap<Match, u32>,
-    by_number: HashMap<u64, u32>,
-    /// Flows that are gone while providers still have them: their parents.
-    departing: HashMap<u64, Departing>,
-    by_connection: HashMap<ConnectionId, Vec<u32>>,
-    numbers: u64,
-    /// Where the search for something to evict goes on.
-    hand: usize,
-    /// Why traces were rejected, by [`Refusal::ALL`].
-    refusals: [u64; Refusal::ALL.len()],
-}
-
-impl Books {
-    /// Parents receive what a flow carried that is gone.
-    fn credit(&mut self, parents: &[Parent], used: Used) {
-        for parent in parents {
-            if let Some(entry) = self.filters.get_mut(&parent.cookie) {
-                entry.left = entry.left.and(used.longer(parent.longer));
-            }
-        }
-    }
-}
-
-/// Who gets what a provider says at the end.
-struct Departing {
-    parents: Vec<Parent>,
-    passings: Vec<Passing>,
 }
 
 /// A flow as a list shows it.

@@ -73,6 +73,7 @@ pub enum Condition {
 
 /// The way of one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct Trace([u64; WORDS]);
 
 impl Default for Trace {

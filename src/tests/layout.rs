@@ -48,7 +48,7 @@ layouts! {
     ct_config { size, profile, max_connections, initial_connections, flags, sweep_interval_ms, reserved }
     ct_packet {
         data, length, total_length, flags, l3_offset, l4_offset, tailroom, in_port, cookie, orig_tuple,
-        miss, reserved_in, connection, ct_state, ct_zone, verdict, reason, ct_mark, modified, ct_label,
+        miss, reserved_in, trace, connection, ct_state, ct_zone, verdict, reason, ct_mark, modified, ct_label,
         length_delta, connection_flags, chain, reserved_out
     }
     ct_tuple {
@@ -91,7 +91,7 @@ layouts! {
     ct_offload_class {
         size, name, user, priority, offer_at, flags, capacity, queue, zone, reserved, init,
         destroy, batch_submit, can_offload, conn_add, conn_del, conn_update, conn_established,
-        conn_changed, data_free, flush
+        conn_changed, data_free, flush, flow_add, flow_del, flow_stats
     }
     ct_offload_standing {
         size, provider, state, reserved, why, since_ms, packets, bytes
@@ -125,6 +125,42 @@ layouts! {
     ct_listen { size, kinds, flags, capacity, zone, reserved }
     ct_event { size, kind, changes, ending, reserved, time_ms, connection }
     ct_dump { size, position, zone, reserved }
+    ct_field_match {
+        field, reserved, value, mask
+    }
+    ct_flow_action {
+        kind, number, field, reserved, value, mask, ct
+    }
+    ct_flow_filter {
+        size, cookie, matches, n_matches, actions, n_actions
+    }
+    ct_fastpath_config {
+        size, flows, traces, flags, reserved
+    }
+    ct_trace {
+        words
+    }
+    ct_tunnel {
+        id, src, dst
+    }
+    ct_flow_connection {
+        connection, zone, direction
+    }
+    ct_merged_flow {
+        size, number, actions, n_actions, all_actions, n_all_actions, matches, n_matches, connections, n_connections
+    }
+    ct_flow_use {
+        size, packets, bytes, last_used_ms
+    }
+    ct_merge_work {
+        size, traces, merged, revoked
+    }
+    ct_merged_listing {
+        size, position, n_parents, number, parents, packets, bytes, last_used_ms, offloaded, n_connections, connections
+    }
+    ct_fastpath_stats {
+        size, flows, filters, hits, misses, refused, traces, processed, aborted, discarded, throttled, lost, stale, merged, known, rejected, evicted, revoked, taken, declined, released, refusals
+    }
     ct_sweep { size, looked_at, removed, complete, reserved }
     ct_stats {
         size, connections, found, cached, new_, insert, invalid, table_full, early_drop, delete_,
@@ -134,6 +170,7 @@ layouts! {
 }
 
 constants! {
+    CT_FIELD_IN_PORT CT_FIELD_RECIRCULATION CT_FIELD_TUNNEL_ID CT_FIELD_TUNNEL_SRC CT_FIELD_TUNNEL_DST CT_FIELD_ETH_SRC CT_FIELD_ETH_TYPE CT_FIELD_ETH_DST CT_FIELD_FRAGMENT CT_FIELD_VLAN CT_FIELD_INNER_VLAN CT_FIELD_IP_SRC CT_FIELD_IP_DST CT_FIELD_PROTO CT_FIELD_TOS CT_FIELD_TTL CT_FIELD_PORT_SRC CT_FIELD_PORT_DST CT_FIELD_TCP_FLAGS CT_FIELD_CT_STATE CT_FIELD_CT_ZONE CT_FIELD_CT_MARK CT_FIELD_CT_LABEL CT_FLOW_OUTPUT CT_FLOW_SET CT_FLOW_PUSH_VLAN CT_FLOW_POP_VLAN CT_FLOW_TUNNEL_PUSH CT_FLOW_TUNNEL_POP CT_FLOW_CT CT_FLOW_RECIRCULATE CT_FLOW_DROP CT_FLOW_METER CT_FLOW_USERSPACE CT_FLOW_TRACKED CT_FASTPATH_NO_WINDOWS
     CT_OFFER_AT_COMMIT CT_OFFER_AT_FIRST_REPLY CT_OFFER_AT_HANDSHAKE CT_OFFER_AT_BOTH
     CT_OFFLOAD_QUEUED CT_OFFLOAD_WANTS_CONTROL CT_OFFLOAD_ONE_ZONE CT_TCP_SIDE_SCALE
     CT_TCP_SIDE_CLOSE_INITIATED CT_TCP_SIDE_LAST_ACK_SEEN CT_TCP_SIDE_DATA_UNACKED
@@ -226,6 +263,7 @@ fn the_header_has_the_constants_that_rust_compiled() {
     let declared: usize = [
         include_str!("../ffi/types.rs"),
         include_str!("../ffi/types/event.rs"),
+        include_str!("../ffi/types/merge.rs"),
         include_str!("../ffi/types/offload.rs"),
         include_str!("../ffi/types/policy.rs"),
     ]

@@ -244,6 +244,18 @@ pub struct ct_offload_class {
     pub data_free: Option<unsafe extern "C" fn(user: *mut c_void, data: *mut c_void)>,
     /// Everything it carries is to be dropped. A conn_del for each connection follows.
     pub flush: Option<unsafe extern "C" fn(user: *mut c_void)>,
+    /// Offers a merged flow, which is the library's and lives as long as the call: 0 takes it. Not called
+    /// on a packet thread.
+    pub flow_add: Option<
+        unsafe extern "C" fn(user: *mut c_void, flow: *const super::ct_merged_flow) -> c_int,
+    >,
+    /// A merged flow is revoked: when this returns, no packet is handled by it. `*used` is to become what
+    /// was carried since the last report.
+    pub flow_del:
+        Option<unsafe extern "C" fn(user: *mut c_void, number: u64, used: *mut super::ct_flow_use)>,
+    /// What was carried of a merged flow since the last report. Asked once a second.
+    pub flow_stats:
+        Option<unsafe extern "C" fn(user: *mut c_void, number: u64, used: *mut super::ct_flow_use)>,
 }
 
 /// It was not offered: `ct_offload_standing.state`.

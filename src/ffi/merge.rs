@@ -1,0 +1,698 @@
+//! Merged flows for C: filters, traces, the cache.
+//!
+//! A merged flow is written down for C once, when it is made ([`render`]), and lives as long as whoever
+//! may still see it: between `ct_fastpath_lookup` and `ct_fastpath_done`, or through a callback.
+
+use std::any::Any;
+use std::ffi::{c_char, c_int};
+
+use super::convert;
+use super::execute::{action_from_c, time};
+use super::guard::{Failure, guard, guard_batch, guard_text, invalid};
+use super::handle::{conntrack, instance, peek};
+use super::types::*;
+use crate::clock::Time;
+use crate::engine::action::Masked;
+use crate::merge::action::{Action, Ct};
+use crate::merge::flow::{Field, Match};
+use crate::merge::fold::{Filter, Refusal};
+use crate::merge::key::Tunnel;
+use crate::merge::merged::{Flow, Made, Used};
+use crate::merge::statistics::Count;
+use crate::merge::store::Settings;
+use crate::merge::trace::{Condition, Trace, WORDS};
+use crate::sync::StdArc;
+use crate::sync::shelf::Ticket;
+
+const _: () = assert!(size_of::<Trace>() == size_of::<ct_trace>());
+const _: () = assert!(WORDS == 35);
+// The numbers of C's fields.
+const _: () = {
+    assert!(Field::InPort as u32 == CT_FIELD_IN_PORT);
+    assert!(Field::EthDst as u32 == CT_FIELD_ETH_DST);
+    assert!(Field::InnerVlan as u32 == CT_FIELD_INNER_VLAN);
+    assert!(Field::PortSrc as u32 == CT_FIELD_PORT_SRC);
+    assert!(Field::CtLabel as u32 == CT_FIELD_CT_LABEL);
+};
+
+/// A merged flow as C sees it, with what it points to.
+struct Rendered {
+    flow: ct_merged_flow,
+    _actions: [Vec<ct_flow_action>; 2],
+    _matches: Vec<ct_field_match>,
+    _connections: Vec<ct_flow_connection>,
+}
+
+// SAFETY: the pointers are to vectors that it owns and that nobody changes.
+unsafe impl Send for Rendered {}
+// SAFETY: as above.
+unsafe impl Sync for Rendered {}
+
+/// Writes a merged flow down.
+pub(super) fn render(made: &Made) -> StdArc<dyn Any + Send + Sync> {
+    let actions: Vec<_> = made.rest.iter().map(action_to_c).collect();
+    let all: Vec<_> = made.merged.actions.iter().map(action_to_c).collect();
+    let matches: Vec<_> = Field::ALL
+        .iter()
+        .filter_map(|&field| match made.merged.matches.of(field) {
+            (_, 0) => None,
+            (value, mask) => Some(ct_field_match {
+                field: field as u32,
+                reserved: 0,
+                value: value.to_be_bytes(),
+                mask: mask.to_be_bytes(),
+            }),
+        })
+        .collect();
+    let connections: Vec<_> = made
+        .passings
+        .iter()
+        .map(|passing| ct_flow_connection {
+            connection: passing.id.0,
+            zone: u32::from(passing.zone),
+            direction: passing.direction as u32,
+        })
+        .collect();
+    StdArc::new(Rendered {
+        flow: ct_merged_flow {
+            size: size_of::<ct_merged_flow>(),
+            number: made.number,
+            actions: actions.as_ptr(),
+            n_actions: actions.len(),
+            all_actions: all.as_ptr(),
+            n_all_actions: all.len(),
+            matches: matches.as_ptr(),
+            n_matches: matches.len(),
+            connections: connections.as_ptr(),
+            n_connections: connections.len(),
+        },
+        _actions: [actions, all],
+        _matches: matches,
+        _connections: connections,
+    })
+}
+
+/// What [`render`] wrote.
+pub(super) fn rendered(made: &Made) -> Option<&ct_merged_flow> {
+    let rendered = made.rendered.downcast_ref::<Rendered>()?;
+    Some(&rendered.flow)
+}
+
+fn action_to_c(action: &Action) -> ct_flow_action {
+    let plain = |kind: u32, number: u32| ct_flow_action {
+        kind,
+        number,
+        field: 0,
+        reserved: 0,
+        value: [0; 16],
+        mask: [0; 16],
+        ct: std::ptr::null(),
+    };
+    let set = |kind: u32, field: Field, value: u128, mask: u128| ct_flow_action {
+        field: field as u32,
+        value: value.to_be_bytes(),
+        mask: mask.to_be_bytes(),
+        ..plain(kind, 0)
+    };
+    match *action {
+        Action::Output(port) => plain(CT_FLOW_OUTPUT, port),
+        Action::Set(field, value, mask) => set(CT_FLOW_SET, field, value, mask),
+        Action::Tracked(field, value) => set(CT_FLOW_TRACKED, field, value, field.full()),
+        Action::PushVlan(tag) => plain(CT_FLOW_PUSH_VLAN, tag),
+        Action::PopVlan => plain(CT_FLOW_POP_VLAN, 0),
+        Action::TunnelPush(number) => plain(CT_FLOW_TUNNEL_PUSH, number),
+        Action::TunnelPop => plain(CT_FLOW_TUNNEL_POP, 0),
+        Action::Recirculate(chain) => plain(CT_FLOW_RECIRCULATE, chain),
+        Action::Drop => plain(CT_FLOW_DROP, 0),
+        Action::Meter(number) => plain(CT_FLOW_METER, number),
+        Action::Userspace => plain(CT_FLOW_USERSPACE, 0),
+        Action::Ct(_) => plain(CT_FLOW_CT, 0),
+    }
+}
+
+fn field(number: u32) -> Result<Field, Failure> {
+    Field::ALL
+        .get(number as usize)
+        .copied()
+        .ok_or_else(|| invalid("a field is not one of CT_FIELD_*"))
+}
+
+/// Value and mask of a field, which must fit it and each other.
+fn bits(field: Field, value: [u8; 16], mask: [u8; 16]) -> Result<(u128, u128), Failure> {
+    let (value, mask) = (u128::from_be_bytes(value), u128::from_be_bytes(mask));
+    if mask & !field.full() != 0 || value & !mask != 0 {
+        return Err(invalid(
+            "a value has bits outside of its mask, or a mask outside of its field",
+        ));
+    }
+    Ok((value, mask))
+}
+
+fn action_of_c(action: &ct_flow_action) -> Result<Action, Failure> {
+    if action.reserved != 0 {
+        return Err(invalid("ct_flow_action.reserved is not 0"));
+    }
+    Ok(match action.kind {
+        CT_FLOW_OUTPUT => Action::Output(action.number),
+        CT_FLOW_SET => {
+            let field = field(action.field)?;
+            let (value, mask) = bits(field, action.value, action.mask)?;
+            Action::Set(field, value, mask)
+        }
+        CT_FLOW_PUSH_VLAN => Action::PushVlan(action.number),
+        CT_FLOW_POP_VLAN => Action::PopVlan,
+        CT_FLOW_TUNNEL_PUSH => Action::TunnelPush(action.number),
+        CT_FLOW_TUNNEL_POP => Action::TunnelPop,
+        CT_FLOW_CT => {
+            let ask = action_from_c(&convert::read(action.ct)?)?;
+            let of = |masked: Option<Masked<u32>>| masked.map_or((0, 0), |m| (m.value, m.mask));
+            Action::Ct(Ct {
+                zone: ask.zone,
+                force: ask.force,
+                helper: ask.helper.is_some(),
+                mark: of(ask.mark),
+                label: ask.label.map_or((0, 0), |label| (label.value, label.mask)),
+            })
+        }
+        CT_FLOW_RECIRCULATE => Action::Recirculate(action.number),
+        CT_FLOW_DROP => Action::Drop,
+        CT_FLOW_METER => Action::Meter(action.number),
+        CT_FLOW_USERSPACE => Action::Userspace,
+        _ => {
+            return Err(invalid(
+                "an action is not one of CT_FLOW_* that a filter may have",
+            ));
+        }
+    })
+}
+
+/// Elements that a filter may have of a kind.
+const MOST_PARTS: usize = 256;
+
+fn parts<'a, T>(first: *const T, n: usize) -> Result<&'a [T], Failure> {
+    if n == 0 {
+        return Ok(&[]);
+    }
+    if first.is_null() || !first.is_aligned() || n > MOST_PARTS {
+        return Err(invalid(
+            "matches or actions of a filter are NULL, misaligned or too many",
+        ));
+    }
+    // SAFETY: not NULL and aligned; the caller promises so many elements.
+    Ok(unsafe { std::slice::from_raw_parts(first, n) })
+}
+
+fn filter_of_c(filter: &ct_flow_filter) -> Result<Filter, Failure> {
+    let mut matches = Match::any();
+    for part in parts(filter.matches, filter.n_matches)? {
+        if part.reserved != 0 {
+            return Err(invalid("ct_field_match.reserved is not 0"));
+        }
+        let field = field(part.field)?;
+        let (value, mask) = bits(field, part.value, part.mask)?;
+        matches = matches
+            .and(field, value, mask)
+            .ok_or_else(|| invalid("the matches of a filter contradict each other"))?;
+    }
+    let actions = parts(filter.actions, filter.n_actions)?;
+    Ok(Filter {
+        matches,
+        actions: actions.iter().map(action_of_c).collect::<Result<_, _>>()?,
+    })
+}
+
+fn millis(millis: u64) -> i64 {
+    i64::try_from(millis).unwrap_or(i64::MAX)
+}
+
+fn use_to_c(used: &Used) -> ct_flow_use {
+    ct_flow_use {
+        size: 0,
+        packets: used.packets,
+        bytes: used.bytes,
+        last_used_ms: millis(used.last),
+    }
+}
+
+/// Makes room for merged flows. To be called once, before any other function about them.
+///
+/// Returns 0; EEXIST the second time; EINVAL; E2BIG; ENOMEM.
+///
+/// Threads: any.
+///
+/// # Safety
+/// `ct` is an instance; `config` points to a struct of the size that it says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ct_fastpath_enable(
+    ct: *mut conntrack,
+    config: *const ct_fastpath_config,
+) -> c_int {
+    guard(peek(ct), || {
+        let ct = instance(ct)?;
+        let config = convert::read(config)?;
+        if config.flags & !CT_FASTPATH_NO_WINDOWS != 0 || config.reserved != 0 {
+            return Err(invalid("ct_fastpath_config.flags has unknown bits"));
+        }
+        let usual = Settings::default();
+        let or = |value: u32, usual: u32| if value == 0 { usual } else { value };
+        let settings = Settings {
+            flows: or(config.flows, usual.flows),
+            traces: or(config.traces, usual.traces),
+            windows: config.flags & CT_FASTPATH_NO_WINDOWS == 0,
+        };
+        ct.engine.enable_merging(&settings, Some(render))?;
+        Ok(())
+    })
+}
+
+/// Tells of a filter of the datapath. Its matches and actions are copied.
+///
+/// Returns 0; EEXIST when there is one with this cookie; ENOENT when merged flows are not enabled (so do
+/// all functions that follow); EINVAL; E2BIG.
+///
+/// Threads: any; not meant for packet threads.
+///
+/// # Safety
+/// `ct` is an instance; `filter` points to a struct of the size that it says, and its members to as many
+/// elements as they say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ct_flow_filter_add(
+    ct: *mut conntrack,
+    filter: *const ct_flow_filter,
+) -> c_int {
+    guard(peek(ct), || {
+        let ct = instance(ct)?;
+        let filter = convert::read(filter)?;
+        ct.engine.filter_add(filter.cookie, filter_of_c(&filter)?)?;
+        Ok(())
+    })
+}
+
+/// A filter matches or does something else now. Its counters stay. When this returns, no packet is
+/// handled by a flow that was merged from the old one, and no provider has any.
+///
+/// Returns 0; ENOENT; EBUSY between ct_fastpath_lookup() and ct_fastpath_done() of the same thread;
+/// EINVAL; E2BIG. Nothing was changed then.
+///
+/// Threads: any. Waits for packet threads that are between those two calls.
+///
+/// # Safety
+/// As for ct_flow_filter_add().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ct_flow_filter_update(
+    ct: *mut conntrack,
+    filter: *const ct_flow_filter,
+) -> c_int {
+    guard(peek(ct), || {
+        let ct = instance(ct)?;
+        let filter = convert::read(filter)?;
+        ct.engine
+            .filter_update(filter.cookie, filter_of_c(&filter)?)?;
+        Ok(())
+    })
+}
+
+/// A filter is gone; as ct_flow_filter_update(). `*used`, unless NULL, becomes what merged flows carried
+/// for it, to the last packet.
+///
+/// Returns and threads: as for ct_flow_filter_update().
+///
+/// # Safety
+/// `ct` is an instance; `used` is NULL or points to a struct of the size that it says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ct_flow_filter_remove(
+    ct: *mut conntrack,
+    cookie: u64,
+    used: *mut ct_flow_use,
+) -> c_int {
+    guard(peek(ct), || {
+        let ct = instance(ct)?;
+        if !used.is_null() {
+            convert::checked_size(used)?;
+        }
+        let carried = ct.engine.filter_remove(cookie)?;
+        if used.is_null() {
+            return Ok(());
+        }
+        convert::write(used, &use_to_c(&carried))
+    })
+}
+
+/// What merged flows carried for a filter, so far. The caller sets `used->size`.
+///
+/// Returns 0; ENOENT; EINVAL.
+///
+/// Threads: any; not meant for packet threads.
+///
+/// # Safety
+/// `ct` is an instance; `used` points to a struct of the size that it says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ct_flow_filter_get_use(
+    ct: *mut conntrack,
+    cookie: u64,
+    used: *mut ct_flow_use,
+) -> c_int {
+    guard(peek(ct), || {
+        let ct = instance(ct)?;
+        convert::checked_size(used)?;
+        convert::write(used, &use_to_c(&ct.engine.filter_used(cookie)?))
+    })
+}
+
+/// Looks a batch of untracked packets up among the merged flows. For a packet that is found, `flows[i]`
+/// becomes its flow, whose `actions` are left for the datapath to do: the packet is translated, has its
+/// verdict, and its connections went on. All others keep `ct_state` 0, have `flows[i]` NULL and go the
+/// normal way; those with a `trace` begin it.
+///
+/// `tunnels` is NULL, or the tunnel that each packet came out of. `*visit` receives a number for
+/// ct_fastpath_done(): until then the flows stay valid, and revoking calls of other threads wait.
+///
+/// Returns 0, ENOENT or EINVAL; no packet was touched then, and `*visit` is 0.
+///
+/// Threads: any number at once; no packet in two calls at the same time.
+///
+/// # Safety
+/// As for conntrack_execute(); `tunnels` is NULL or points to `n` tunnels; `flows` points to `n` pointers;
+/// `visit` points to a number; each packet's `trace` is NULL or a trace of its own.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ct_fastpath_lookup(
+    ct: *mut conntrack,
+    packets: *mut ct_packet,
+    tunnels: *const ct_tunnel,
+    n: usize,
+    now_ms: i64,
+    flows: *mut *const ct_merged_flow,
+    visit: *mut u64,
+) -> c_int {
+    guard_batch(peek(ct), packets, n, |packets| {
+        convert::store(visit, 0)?;
+        let ct = instance(ct)?;
+        if n > 0 && (flows.is_null() || !flows.is_aligned()) {
+            return Err(invalid("flows is NULL"));
+        }
+        if !tunnels.is_aligned() {
+            return Err(invalid("tunnels is misaligned"));
+        }
+        for i in 0..n {
+            convert::store(flows.wrapping_add(i), std::ptr::null())?;
+        }
+        let tunnel = |i: usize| {
+            let given = convert::value(tunnels.wrapping_add(i)).ok();
+            given
+                .filter(|_| !tunnels.is_null())
+                .map_or(Tunnel::default(), |given| Tunnel {
+                    id: given.id,
+                    src: u128::from_be_bytes(given.src),
+                    dst: u128::from_be_bytes(given.dst),
+                })
+        };
+        let now = time(now_ms);
+        ct.tell_time(now);
+        let found = ct.engine.visit_merged()?;
+        let mut hit = |i: usize, flow: &Flow| {
+            if let Some(flow) = rendered(&flow.made) {
+                // The pointer was checked above.
+                let _stored = convert::store(flows.wrapping_add(i), &raw const *flow);
+            }
+        };
+        ct.engine.fastpath(&found, packets, &tunnel, now, &mut hit);
+        convert::store(visit, found.keep().number())
+    })
+}
+
+/// The flows of a ct_fastpath_lookup() are not used any more. `*visit` becomes 0; NULL and 0 are ignored.
+///
+/// Returns 0; EINVAL for a number that no lookup gave.
+///
+/// Threads: the one that called ct_fastpath_lookup().
+///
+/// # Safety
+/// `ct` is an instance; `visit` is NULL or points to a number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ct_fastpath_done(ct: *mut conntrack, visit: *mut u64) -> c_int {
+    guard(peek(ct), || {
+        let ct = instance(ct)?;
+        if visit.is_null() {
+            return Ok(());
+        }
+        let number = convert::value(visit)?;
+        if number == 0 {
+            return Ok(());
+        }
+        let ticket = Ticket::of(number).ok_or_else(|| invalid("there is no such visit"))?;
+        ct.engine.leave_merged(ticket)?;
+        convert::store(visit, 0)
+    })
+}
+
+fn with_trace(trace: *mut ct_trace, change: impl FnOnce(&mut Trace)) -> Result<(), Failure> {
+    if trace.is_null() {
+        return Ok(());
+    }
+    let mut copy = Trace::of(convert::value(trace)?.words);
+    if copy.condition() == Condition::None {
+        return Ok(());
+    }
+    change(&mut copy);
+    convert::store(
+        trace,
+        ct_trace {
+            words: copy.words(),
+        },
+    )
+}
+
+/// The packet met a filter. NULL, and a trace that was not begun, are ignored.
+///
+/// Threads: any; no trace in two calls at the same time.
+///
+/// # Safety
+/// `trace` is NULL or a trace.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ct_trace_filter(trace: *mut ct_trace, cookie: u64) {
+    guard(None, || with_trace(trace, |trace| trace.filter(cookie)));
+}
+
+/// The packet met something that no merged flow may contain: an upcall, a filter that has no cookie.
+///
+/// Threads, ignored: as for ct_trace_filter().
+///
+/// # Safety
+/// `trace` is NULL or a trace.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ct_trace_abort(trace: *mut ct_trace) {
+    guard(None, || with_trace(trace, Trace::abort));
+}
+
+/// The packet came to the end of its way. What it met is copied, to be looked at by ct_merge_run(); the
+/// trace is free for another packet.
+///
+/// Returns 0; EINVAL.
+///
+/// Threads: any; no trace in two calls at the same time. Does not wait and does not allocate.
+///
+/// # Safety
+/// `ct` is an instance; `trace` is NULL or a trace.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ct_trace_end(ct: *mut conntrack, trace: *mut ct_trace) -> c_int {
+    guard(peek(ct), || {
+        let ct = instance(ct)?;
+        with_trace(trace, |trace| {
+            ct.engine.trace_end(trace);
+            trace.forget();
+        })
+    })
+}
+
+/// Does what is to be done off the packet threads: clears away the flows of connections that changed,
+/// looks at up to `budget` traces (0: all) and makes their flows, asks providers once a second what they
+/// carried. To be called at least once a second by a thread of the datapath. `out` may be NULL.
+///
+/// Returns 0; ENOENT; EBUSY between ct_fastpath_lookup() and ct_fastpath_done() of the same thread;
+/// EINVAL; E2BIG.
+///
+/// Threads: any; one merges at a time, others return at once with nothing done.
+///
+/// # Safety
+/// `ct` is an instance; `out` is NULL or points to a struct of the size that it says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ct_merge_run(
+    ct: *mut conntrack,
+    budget: u32,
+    now_ms: i64,
+    out: *mut ct_merge_work,
+) -> c_int {
+    guard(peek(ct), || {
+        let ct = instance(ct)?;
+        if !out.is_null() {
+            convert::checked_size(out)?;
+        }
+        let budget = if budget == 0 {
+            usize::MAX
+        } else {
+            budget as usize
+        };
+        let now: Time = time(now_ms);
+        ct.tell_time(now);
+        let done = ct.engine.merge(budget, now)?;
+        if out.is_null() {
+            return Ok(());
+        }
+        let work = ct_merge_work {
+            size: 0,
+            traces: done.traces as u64,
+            merged: done.merged as u64,
+            revoked: done.revoked as u64,
+        };
+        convert::write(out, &work)
+    })
+}
+
+/// A port is gone: merged flows from it and to it are revoked. When this returns, no packet is handled
+/// by them. `*revoked`, unless NULL, becomes how many there were.
+///
+/// Returns and threads: as for ct_flow_filter_update().
+///
+/// # Safety
+/// `ct` is an instance; `revoked` is NULL or points to a number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ct_fastpath_port_removed(
+    ct: *mut conntrack,
+    port: u32,
+    revoked: *mut u64,
+) -> c_int {
+    guard(peek(ct), || {
+        let gone = instance(ct)?.engine.port_removed(port)?;
+        if revoked.is_null() {
+            return Ok(());
+        }
+        convert::store(revoked, gone as u64)
+    })
+}
+
+/// Revokes all merged flows. Filters stay.
+///
+/// Returns and threads: as for ct_flow_filter_update().
+///
+/// # Safety
+/// `ct` is an instance.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ct_fastpath_flush(ct: *mut conntrack) -> c_int {
+    guard(peek(ct), || {
+        instance(ct)?.engine.flush_merged()?;
+        Ok(())
+    })
+}
+
+/// The next merged flow of a list. The caller sets `listing->size`, and `position` to 0 to begin.
+///
+/// Returns 0; ENOENT at the end; EINVAL.
+///
+/// Threads: any; not meant for packet threads.
+///
+/// # Safety
+/// `ct` is an instance; `listing` points to a struct of the size that it says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ct_fastpath_list(
+    ct: *mut conntrack,
+    listing: *mut ct_merged_listing,
+) -> c_int {
+    guard(peek(ct), || {
+        let ct = instance(ct)?;
+        let mut position = convert::read(listing)?.position;
+        let flow = ct.engine.next_merged(&mut position)?.ok_or(Failure::Errno(
+            libc::ENOENT,
+            "there is no further merged flow",
+        ))?;
+        let first = |all: &mut dyn Iterator<Item = u64>| {
+            let mut array = [0; 16];
+            let mut n = 0;
+            for (place, value) in array.iter_mut().zip(all) {
+                *place = value;
+                n += 1;
+            }
+            (array, n)
+        };
+        let (parents, n_parents) = first(&mut flow.parents.iter().copied());
+        let (connections, n_connections) = first(&mut flow.connections.iter().map(|id| id.0));
+        convert::write(
+            listing,
+            &ct_merged_listing {
+                size: 0,
+                position,
+                n_parents,
+                number: flow.number,
+                parents,
+                packets: flow.used.packets,
+                bytes: flow.used.bytes,
+                last_used_ms: millis(flow.used.last),
+                offloaded: u32::from(flow.providers != 0),
+                n_connections,
+                connections,
+            },
+        )
+    })
+}
+
+/// What was counted of merged flows. The caller sets `stats->size`.
+///
+/// Returns 0; ENOENT; EINVAL.
+///
+/// Threads: any; not meant for packet threads.
+///
+/// # Safety
+/// `ct` is an instance; `stats` points to a struct of the size that it says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ct_fastpath_get_stats(
+    ct: *mut conntrack,
+    stats: *mut ct_fastpath_stats,
+) -> c_int {
+    guard(peek(ct), || {
+        let engine = &instance(ct)?.engine;
+        convert::checked_size(stats)?;
+        let mut refusals = [0; 16];
+        for (place, (_, n)) in refusals.iter_mut().zip(engine.merge_refusals()?) {
+            *place = n;
+        }
+        let count = |count| engine.merge_count(count);
+        convert::write(
+            stats,
+            &ct_fastpath_stats {
+                size: 0,
+                flows: engine.merged()? as u64,
+                filters: engine.filters()? as u64,
+                hits: count(Count::Hits)?,
+                misses: count(Count::Misses)?,
+                refused: count(Count::Refused)?,
+                traces: count(Count::Traces)?,
+                processed: count(Count::Processed)?,
+                aborted: count(Count::Aborted)?,
+                discarded: count(Count::Discarded)?,
+                throttled: count(Count::Throttled)?,
+                lost: count(Count::Lost)?,
+                stale: count(Count::Stale)?,
+                merged: count(Count::Merged)?,
+                known: count(Count::Known)?,
+                rejected: count(Count::Rejected)?,
+                evicted: count(Count::Evicted)?,
+                revoked: count(Count::Revoked)?,
+                taken: count(Count::Taken)?,
+                declined: count(Count::Declined)?,
+                released: count(Count::Released)?,
+                refusals,
+            },
+        )
+    })
+}
+
+/// The name of a reason why a trace has no merged flow: `i` counts `ct_fastpath_stats.refusals`. "" for
+/// a number that is none. Never NULL.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub extern "C" fn ct_merge_refusal_name(i: u32) -> *const c_char {
+    guard_text(|| {
+        let refusal = Refusal::ALL.get(i as usize);
+        refusal.map_or(c"".as_ptr(), |refusal| refusal.c_name().as_ptr())
+    })
+}
