@@ -139,9 +139,10 @@ impl Engine {
     /// As [`Engine::filter_update`].
     pub fn filter_remove(&self, cookie: u64) -> Result<Used, Error> {
         let store = self.store()?;
-        let (gone, used) = store.remove(cookie)?;
+        let gone = store.retire(cookie)?;
+        // What providers say at the end still goes to it.
         self.tell_gone(store, &gone);
-        Ok(used)
+        Ok(store.remove(cookie))
     }
 
     /// What merged flows carried for a filter, so far.

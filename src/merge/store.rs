@@ -285,25 +285,28 @@ impl Store {
         Ok(self.finish(unlinked))
     }
 
-    /// Removes a filter, and revokes the flows that were merged from it. Returns them and what they all
-    /// carried.
+    /// Revokes the flows that were merged from a filter, and lets nobody merge it any more.
     ///
     /// # Errors
     /// As [`Store::update`].
-    pub fn remove(&self, cookie: u64) -> Result<(Vec<Gone>, Used), Error> {
+    pub fn retire(&self, cookie: u64) -> Result<Vec<Gone>, Error> {
         self.not_visiting()?;
         let unlinked = {
             let mut books = self.books();
             let entry = books.filters.get_mut(&cookie).ok_or_else(|| none(cookie))?;
-            // No trace that began before now will find it.
-            entry.since = self.next_version();
+            entry.since = u64::MAX;
+            self.next_version();
             let children = entry.places();
             self.unlink(&mut books, &children)
         };
         self.counts.add(Count::Revoked, unlinked.gone.len() as u64);
-        let gone = self.finish(unlinked);
+        Ok(self.finish(unlinked))
+    }
+
+    /// Removes a filter that was retired. What its flows carried, to the last packet.
+    pub fn remove(&self, cookie: u64) -> Used {
         let entry = self.books().filters.remove(&cookie);
-        Ok((gone, entry.map_or(Used::default(), |entry| entry.left)))
+        entry.map_or(Used::default(), |entry| entry.left)
     }
 
     /// What the descendants of a filter carried.
