@@ -64,12 +64,35 @@ pub struct Datapath {
     rules: Rules,
     settings: Settings,
     filters: HashMap<(usize, Match), Cookie>,
-    /// What each rule's filters carried without merged flows, and the filters' names.
-    tallies: Vec<(Used, Vec<Cookie>)>,
+    tallies: Vec<Tally>,
     /// Packets that met no rule.
     unmatched: Used,
     /// Packets that left, by port.
-    sent: HashMap<u32, Used>,
+    sent: Sent,
+}
+
+/// What is known of a rule.
+#[derive(Clone, Default)]
+struct Tally {
+    /// What it carried without merged flows.
+    own: Used,
+    /// The names of its filters.
+    cookies: Vec<Cookie>,
+    /// The filter that was met last: that of the next packet as well, most of the time.
+    last: Option<(Match, Cookie)>,
+}
+
+/// What left each port. There are few of them.
+#[derive(Clone, Default)]
+struct Sent(Vec<(u32, Used)>);
+
+impl Sent {
+    fn add(&mut self, port: u32, used: Used) {
+        match self.0.iter_mut().find(|(other, _)| *other == port) {
+            Some((_, sent)) => *sent = sent.and(used),
+            None => self.0.push((port, used)),
+        }
+    }
 }
 
 /// A packet that is tracked in place.
@@ -142,7 +165,7 @@ impl Datapath {
                 Err(error) => return Err(error),
             }
         }
-        let tallies = vec![(Used::default(), Vec::new()); rules.rules.len()];
+        let tallies = vec![Tally::default(); rules.rules.len()];
         Ok(Datapath {
             engine,
             rules,
@@ -150,7 +173,7 @@ impl Datapath {
             filters: HashMap::new(),
             tallies,
             unmatched: Used::default(),
-            sent: HashMap::new(),
+            sent: Sent::default(),
         })
     }
 
@@ -169,7 +192,7 @@ impl Datapath {
     /// What a rule carried, merged flows included.
     #[must_use]
     pub fn used(&self, rule: usize) -> Used {
-        let (own, cookies) = &self.tallies[rule];
+        let Tally { own, cookies, .. } = &self.tallies[rule];
         let merged = cookies
             .iter()
             .filter_map(|&cookie| self.engine.filter_used(cookie).ok());
@@ -182,10 +205,19 @@ impl Datapath {
         self.unmatched
     }
 
+    /// The ports that packets left by, in order.
+    #[must_use]
+    pub fn ports(&self) -> Vec<u32> {
+        let mut ports: Vec<u32> = self.sent.0.iter().map(|&(port, _)| port).collect();
+        ports.sort_unstable();
+        ports
+    }
+
     /// What left a port.
     #[must_use]
     pub fn sent(&self, port: u32) -> Used {
-        self.sent.get(&port).copied().unwrap_or_default()
+        let of = |(other, used): &(u32, Used)| (*other == port).then_some(*used);
+        self.sent.0.iter().find_map(of).unwrap_or_default()
     }
 
     /// Sends a batch through. What leaves a port is returned when the settings say so.
@@ -277,25 +309,36 @@ impl Datapath {
             return false;
         };
         walker.rule = rule;
-        let (own, cookies) = &mut self.tallies[rule];
-        *own = own.and(used);
+        let tally = &mut self.tallies[rule];
+        tally.own = tally.own.and(used);
         if self.settings.cache {
-            let next = self.filters.len() as Cookie + 1;
-            let cookie = *self.filters.entry((rule, looked_at)).or_insert(next);
-            if cookie == next {
-                let filter = Filter {
-                    matches: looked_at,
-                    actions: self.rules.rules[rule].filter_actions(),
-                };
-                // The name is new.
-                let _added = self.engine.filter_add(cookie, filter);
-                cookies.push(cookie);
-            }
+            let cookie = match tally.last {
+                Some((last, cookie)) if last == looked_at => cookie,
+                _ => self.cookie(rule, looked_at),
+            };
             if let Some(trace) = packet.frame.trace() {
                 trace.filter(cookie);
             }
         }
         true
+    }
+
+    /// The name of the filter for what was looked at to choose a rule. A new one is told to the engine.
+    fn cookie(&mut self, rule: usize, looked_at: Match) -> Cookie {
+        let next = self.filters.len() as Cookie + 1;
+        let cookie = *self.filters.entry((rule, looked_at)).or_insert(next);
+        let tally = &mut self.tallies[rule];
+        tally.last = Some((looked_at, cookie));
+        if cookie == next {
+            let filter = Filter {
+                matches: looked_at,
+                actions: self.rules.rules[rule].filter_actions(),
+            };
+            // The name is new.
+            let _added = self.engine.filter_add(cookie, filter);
+            tally.cookies.push(cookie);
+        }
+        cookie
     }
 
     /// The actions of one rule on all packets that met it.
@@ -362,7 +405,7 @@ impl Walker {
 /// What is done to one packet, and where its copies go.
 struct Copies<'d> {
     number: usize,
-    sent: &'d mut HashMap<u32, Used>,
+    sent: &'d mut Sent,
     outputs: Option<&'d mut Vec<Output>>,
     now: Time,
 }
@@ -372,8 +415,7 @@ impl Copies<'_> {
         let hints = packet.frame.hints;
         match *action {
             Action::Output(port) => {
-                let sent = self.sent.entry(port).or_default();
-                *sent = sent.and(one(packet, self.now));
+                self.sent.add(port, one(packet, self.now));
                 if let Some(outputs) = &mut self.outputs {
                     outputs.push(Output {
                         packet: self.number,

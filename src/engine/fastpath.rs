@@ -207,8 +207,9 @@ impl<'e> Batch<'e> {
             });
             return Some(());
         };
-        // With several connections, none goes on unless all do.
-        if !others.is_empty() {
+        // A step of Open vSwitch's machine may be made twice with the same packet, so the first
+        // connections may go on although a later one refuses; what counts packets may not.
+        if !others.is_empty() && (self.kernel || self.switches.accounting) {
             for passing in &made.passings {
                 self.cross(store, packet, slot, passing, Intent::Look)?;
             }

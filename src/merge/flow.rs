@@ -20,6 +20,7 @@ macro_rules! fields {
 
             /// First word, place of its lowest bit there, and width; 128 bits are two words, the low
             /// one first.
+            #[inline(always)]
             const fn place(self) -> (usize, u32, u32) {
                 match self { $(Field::$name => ($word, $shift, $width),)* }
             }
@@ -56,6 +57,7 @@ fields! {
 impl Field {
     /// All ones, as wide as the field.
     #[must_use]
+    #[inline(always)]
     pub const fn full(self) -> u128 {
         let (_, _, width) = self.place();
         if width == 128 {
@@ -73,6 +75,7 @@ pub struct Key([u64; WORDS]);
 impl Key {
     /// The value of a field.
     #[must_use]
+    #[inline(always)]
     pub const fn get(&self, field: Field) -> u128 {
         let (word, shift, width) = field.place();
         if width == 128 {
@@ -83,6 +86,7 @@ impl Key {
     }
 
     /// Sets a field; bits beyond its width are left out.
+    #[inline(always)]
     pub const fn set(&mut self, field: Field, value: u128) {
         let (word, shift, width) = field.place();
         let value = value & field.full();

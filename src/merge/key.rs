@@ -22,10 +22,11 @@ const ETHERNET: usize = 14;
 /// A VLAN tag: TPID and TCI.
 const TAG: usize = 4;
 
-fn number(bytes: &[u8]) -> u128 {
-    bytes
+fn number<const N: usize>(bytes: &[u8; N]) -> u128 {
+    let number = bytes
         .iter()
-        .fold(0, |number, byte| number << 8 | u128::from(*byte))
+        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    u128::from(number)
 }
 
 /// What the Ethernet header says: `l3` bytes, or as many as there are; `None`: there is no such header.
@@ -36,18 +37,26 @@ pub fn link_key(bytes: &[u8], l3: Option<usize>) -> Key {
     let Some(ethernet) = l3.and_then(|l3| bytes.get(..l3)) else {
         return key;
     };
-    if ethernet.len() < ETHERNET {
+    let (Some((dst, rest)), Some(kind)) = (
+        ethernet.split_first_chunk::<6>(),
+        ethernet.last_chunk::<2>(),
+    ) else {
         return key;
-    }
-    key.set(Field::EthDst, number(&ethernet[..6]));
-    key.set(Field::EthSrc, number(&ethernet[6..12]));
-    let (tags, kind) = ethernet[12..].split_at(ethernet.len() - ETHERNET);
+    };
+    let Some((src, tags)) = rest.split_first_chunk::<6>() else {
+        return key;
+    };
+    let Some(tags) = tags.get(..tags.len().saturating_sub(2)) else {
+        return key;
+    };
+    key.set(Field::EthDst, number(dst));
+    key.set(Field::EthSrc, number(src));
     key.set(Field::EthType, number(kind));
-    for (field, tag) in [Field::Vlan, Field::InnerVlan]
-        .into_iter()
-        .zip(tags.chunks_exact(TAG))
-    {
-        key.set(field, number(tag));
+    if let Some((outer, more)) = tags.split_first_chunk::<TAG>() {
+        key.set(Field::Vlan, number(outer));
+        if let Some((inner, _)) = more.split_first_chunk::<TAG>() {
+            key.set(Field::InnerVlan, number(inner));
+        }
     }
     key
 }
@@ -77,26 +86,23 @@ pub fn key_of(
     let ip = bytes.get(l3..)?;
     let (kind, tos, ttl) = match facts.family {
         Family::V4 => (0x0800, *ip.get(1)?, *ip.get(8)?),
-        Family::V6 => (0x86dd, (number(ip.get(..2)?) >> 4) as u8, *ip.get(7)?),
+        Family::V6 => (0x86dd, (*ip.first()? << 4 | *ip.get(1)? >> 4), *ip.get(7)?),
     };
-    let fields = [
-        (Field::InPort, u128::from(in_port)),
-        (Field::TunnelId, u128::from(tunnel.id)),
-        (Field::TunnelSrc, tunnel.src),
-        (Field::TunnelDst, tunnel.dst),
-        (Field::EthType, kind),
-        (Field::IpSrc, facts.src),
-        (Field::IpDst, facts.dst),
-        (Field::Proto, u128::from(facts.proto)),
-        (Field::Tos, u128::from(tos)),
-        (Field::Ttl, u128::from(ttl)),
-        (Field::PortSrc, u128::from(sport)),
-        (Field::PortDst, u128::from(dport)),
-        (Field::TcpFlags, u128::from(flags)),
-    ];
-    for (field, value) in fields {
-        key.set(field, value);
+    key.set(Field::InPort, u128::from(in_port));
+    if tunnel.id != 0 || tunnel.src != 0 || tunnel.dst != 0 {
+        key.set(Field::TunnelId, u128::from(tunnel.id));
+        key.set(Field::TunnelSrc, tunnel.src);
+        key.set(Field::TunnelDst, tunnel.dst);
     }
+    key.set(Field::EthType, kind);
+    key.set(Field::IpSrc, facts.src);
+    key.set(Field::IpDst, facts.dst);
+    key.set(Field::Proto, u128::from(facts.proto));
+    key.set(Field::Tos, u128::from(tos));
+    key.set(Field::Ttl, u128::from(ttl));
+    key.set(Field::PortSrc, u128::from(sport));
+    key.set(Field::PortDst, u128::from(dport));
+    key.set(Field::TcpFlags, u128::from(flags));
     Some(key)
 }
 

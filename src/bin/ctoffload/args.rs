@@ -39,6 +39,25 @@ pub enum Command {
     /// Track the packets of captures (pcap, pcapng, gzip) and list the connections
     #[command(after_help = EXAMPLES)]
     Replay(ReplayArgs),
+    /// Send the packets of captures through rules in the words of tc or ovs-ofctl
+    Pipeline(PipelineArgs),
+}
+
+/// Options of `pipeline`.
+#[derive(Debug, Args)]
+pub struct PipelineArgs {
+    /// Captures, one after the other; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The rules: one a line, `tc filter add ... flower ...` or `table=...,actions=...`
+    #[arg(short, long, value_name = "RULES")]
+    pub rules: PathBuf,
+    /// Where hosts come in that speak first, and where their peers do; unless given, 1,2
+    #[arg(long, value_name = "PORT,PORT", value_delimiter = ',')]
+    pub ports: Vec<String>,
+    /// Do not merge: every packet meets every rule of its way
+    #[arg(long)]
+    pub no_cache: bool,
 }
 
 /// Options of `replay`.

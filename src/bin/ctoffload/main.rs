@@ -5,6 +5,9 @@
 //! derives what happened to the connections ([`watch`]) and prints it in the forms people know
 //! ([`report`], [`format`](mod@format)).
 //!
+//! `ctoffload pipeline` sends the packets through a small datapath instead, whose rules are a text
+//! ([`pipeline`]).
+//!
 //! The command is a user of the library's public interface like any other. What it needs beyond that
 //! (argument parsing, decompression, a progress bar) comes with the feature `cli` and does not weigh
 //! on the library.
@@ -19,6 +22,7 @@ mod capture;
 mod filter;
 mod flow;
 mod format;
+mod pipeline;
 mod replay;
 mod report;
 mod source;
@@ -35,11 +39,12 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let Command::Replay(args) = Cli::parse().command;
-    match run(
-        &args,
-        BufWriter::with_capacity(1 << 16, io::stdout().lock()),
-    ) {
+    let out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let done = match Cli::parse().command {
+        Command::Replay(args) => run(&args, out),
+        Command::Pipeline(args) => pipeline::run(&args, out),
+    };
+    match done {
         Ok(errors) if errors.is_empty() => ExitCode::SUCCESS,
         Ok(errors) => {
             for error in errors {

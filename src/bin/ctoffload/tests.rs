@@ -13,7 +13,9 @@ fn replay(options: &[&str], file: &Path) -> (String, Vec<String>) {
     let mut words = vec!["ctoffload", "replay"];
     words.extend(options);
     words.push(file.to_str().unwrap());
-    let Command::Replay(args) = Cli::try_parse_from(words).unwrap().command;
+    let Command::Replay(args) = Cli::try_parse_from(words).unwrap().command else {
+        panic!("it was replay");
+    };
     let mut out = Vec::new();
     let errors = crate::run(&args, &mut out).unwrap();
     (String::from_utf8(out).unwrap(), errors)
@@ -79,4 +81,66 @@ fn a_capture_that_was_cut_off_is_reported_as_far_as_it_goes() {
         errors[0].contains("truncated: the file ends inside of a packet"),
         "{errors:?}"
     );
+}
+
+fn pipeline(rules: &str, options: &[&str], capture: &str) -> String {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("examples/rules")
+        .join(rules);
+    let capture = captures().join(capture);
+    let (rules, capture) = (rules.to_str().unwrap(), capture.to_str().unwrap());
+    let words = [
+        &["ctoffload", "pipeline", "--rules", rules, capture],
+        options,
+    ]
+    .concat();
+    let Command::Pipeline(args) = Cli::try_parse_from(words).unwrap().command else {
+        panic!("it was pipeline");
+    };
+    let mut out = Vec::new();
+    let errors = crate::pipeline::run(&args, &mut out).unwrap();
+    assert!(errors.is_empty(), "{errors:?}");
+    String::from_utf8(out).unwrap()
+}
+
+/// Rules, options and capture of each example, as its comment says.
+const EXAMPLES: [(&str, &[&str], &str); 4] = [
+    ("assume-established.rules", &[], "iperf.pcap"),
+    (
+        "tc-use-case-as-printed.rules",
+        &["--ports", "uplink_rep,vf0_rep"],
+        "http.pcap",
+    ),
+    (
+        "tc-use-case.rules",
+        &["--ports", "uplink_rep,vf0_rep"],
+        "http.pcap",
+    ),
+    (
+        "tc-hardware-model.rules",
+        &["--ports", "uplink_rep,vf0_rep"],
+        "http.pcap",
+    ),
+];
+
+#[test]
+fn the_example_rules_give_the_output_that_is_documented() {
+    let page = include_str!("../../../docs/merged-flows.md");
+    for (rules, options, capture) in EXAMPLES {
+        let out = pipeline(rules, options, capture);
+        assert!(page.contains(&out), "{rules}:\n{out}");
+    }
+}
+
+#[test]
+fn every_rule_carries_the_same_with_merged_flows_and_without() {
+    for (rules, options, capture) in EXAMPLES {
+        let with = pipeline(rules, options, capture);
+        let without = pipeline(rules, &[options, &["--no-cache"]].concat(), capture);
+        let table = |out: &str| -> Vec<String> {
+            let lines = out.lines().take_while(|line| !line.contains("merged"));
+            lines.map(str::to_string).collect()
+        };
+        assert_eq!(table(&with), table(&without));
+    }
 }
