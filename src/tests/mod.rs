@@ -19,3 +19,4 @@ mod layout;
 mod model;
 mod nat;
 mod offload;
+mod tracking;
