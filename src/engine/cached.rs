@@ -16,9 +16,14 @@ impl Batch<'_> {
         let Some(mut guard) = self.engine.table.get(last.connection) else {
             return false;
         };
+        let direction = if last.reply {
+            Direction::Reply
+        } else {
+            Direction::Original
+        };
         if !guard.is_visible(&self.at)
             || guard.zone() != self.action.zone
-            || verdict::is_control_channel(&guard)
+            || verdict::is_control_channel(&guard, direction)
         {
             return false;
         }
@@ -50,11 +55,6 @@ impl Batch<'_> {
         }
         let mut modified = Modified::default();
         if let (Some(binding), Some(facts)) = (&binding, &facts) {
-            let direction = if metadata.reply {
-                Direction::Reply
-            } else {
-                Direction::Original
-            };
             modified = self.translate(packet, facts, binding, direction, &mut metadata);
         }
         packet.set_metadata(&metadata);

@@ -139,6 +139,39 @@ fn the_packets_of_a_control_channel_go_the_whole_way_in_every_pass() {
 }
 
 #[test]
+fn a_control_channel_is_known_by_the_ports_of_the_packet_itself() {
+    let engine = engine();
+    let ask = udp(Ip::v4(1), 7, Ip::v4(2), 69, b"\0\x01f\0octet\0");
+    let reply = udp(Ip::v4(2), 69, Ip::v4(1), 7, b"\0\x05\0\0no");
+    pass(&engine, ask, &COMMIT, 0);
+    let reply = pass(&engine, reply, &LOOK, 0);
+    again(&engine, reply, &LOOK, 0);
+    assert_eq!((found(&engine), cached(&engine)), (1, 1));
+    // Behind a translation the server's own port is that of the channel.
+    let engine = limited(10);
+    let inside = NatRange {
+        ports: Some((21, 21)),
+        ..NatRange::address(Ip::v4(3).number())
+    };
+    let led = Action {
+        nat: Some(Nat {
+            destination: Some(inside),
+            ..Nat::default()
+        }),
+        ..COMMIT
+    };
+    let syn = || Segment::v4(1, 7, 2, 2121, SYN).bytes();
+    pass(&engine, syn(), &led, 0);
+    let from_outside = pass(&engine, syn(), &LOOK, 0);
+    again(&engine, from_outside, &LOOK, 0);
+    assert_eq!((found(&engine), cached(&engine)), (1, 1));
+    let answer = Segment::v4(3, 21, 1, 7, SYN | ACK).numbers(1, 1001).bytes();
+    let from_inside = pass(&engine, answer, &LOOK, 0);
+    again(&engine, from_inside, &LOOK, 0);
+    assert_eq!((found(&engine), cached(&engine)), (3, 1));
+}
+
+#[test]
 fn under_force_a_cached_connection_is_looked_at() {
     let engine = engine();
     pass(&engine, question(), &COMMIT, 0);
