@@ -14,6 +14,7 @@ use crate::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::reason::Reason;
 use crate::tests::packets::{Ip, Segment, echo, ip, udp, unreachable};
 
+mod connections;
 mod creation;
 mod documents;
 mod entry;
