@@ -80,7 +80,7 @@ fn write<L: Lock>(bencher: Bencher<'_, '_>) {
 }
 
 /// Reads while another thread writes, with so many nanoseconds between two of its writes.
-#[divan::bench(types = [Ours, Crate], args = [0, 1_000, 1_000_000])]
+#[divan::bench(types = [Ours, Crate], args = [0, 1_000, 1_000_000], min_time = 2)]
 fn read_beside_a_writer<L: Lock>(bencher: Bencher<'_, '_>, pause: u64) {
     let lock = L::new();
     let done = AtomicBool::new(false);
@@ -96,6 +96,9 @@ fn read_beside_a_writer<L: Lock>(bencher: Bencher<'_, '_>, pause: u64) {
                 }
             }
         });
+        while lock.read().0[0] == 0 {
+            spin_loop();
+        }
         bencher.bench_local(|| black_box(&lock).read());
         done.store(true, Ordering::Relaxed);
     });
