@@ -32,7 +32,7 @@
 //! The number must never be later than the truth:
 //! * whoever gives a connection an earlier expiry (a new connection, a shorter timeout) stores the
 //!   expiry first and then lowers the number, with a read-modify-write in every case;
-//! * a sweep claims a block by swapping in [`NEVER`], then looks, then lowers the number to what it
+//! * a sweep claims a block by swapping in `NEVER`, then looks, then lowers the number to what it
 //!   found.
 //!
 //! If the lowering comes before the swap, the sweep sees the expiry (the swap reads from the
