@@ -233,6 +233,13 @@ fn entering_another_zone_clears_the_bits_of_the_last_one() {
     let first = pass(&engine, packet().bytes(), &LOOK, 0);
     assert_eq!(bits(&first), EST);
     assert_eq!(bits(&again(&engine, first, &zone, 0)), NEW);
+    let mut elsewhere = packet().frame();
+    elsewhere.metadata.state = state::TRK | REL | state::SNAT;
+    assert_eq!(bits(&again(&engine, elsewhere, &zone, 0)), EST);
+    let answer = segment(2, ACK, 501, 101);
+    let mut elsewhere = answer.frame();
+    elsewhere.metadata.state = state::TRK | REL | NEW;
+    assert_eq!(bits(&again(&engine, elsewhere, &zone, 0)), EST | RPL);
     // In the same zone bits that nothing revokes stay.
     let mut related = packet().frame();
     related.metadata.state = state::TRK | REL;

@@ -1,4 +1,5 @@
-//! What a segment does to the numbers of both sides in the Open vSwitch machine, number by number.
+//! What a segment does to the numbers of both sides in the Open vSwitch machine, number by number: by all
+//! rules, and by the straight way, which must agree with them.
 
 use super::*;
 use crate::track::tcp::{self, CLOSED, CLOSING, ESTABLISHED, FIN_WAIT_2, class_of};
@@ -8,6 +9,25 @@ const VALID: Outcome = Outcome::Valid;
 const FAR: u32 = 67_035;
 const SYN_SENT: u8 = 2;
 const TIME_WAIT: u8 = 10;
+
+fn step(talk: &mut Talk, packet: Tcp, direction: Direction) -> Step {
+    let mut words = talk.state.words;
+    let by_rules = tcp::advance_by_rules(&mut words, &packet, direction, &talk.options);
+    let step = match direction {
+        Direction::Original => talk.original(packet),
+        Direction::Reply => talk.reply(packet),
+    };
+    assert_eq!((step, talk.state.words), (by_rules, words), "{packet:?}");
+    step
+}
+
+fn original(talk: &mut Talk, packet: Tcp) -> Step {
+    step(talk, packet, Direction::Original)
+}
+
+fn reply(talk: &mut Talk, packet: Tcp) -> Step {
+    step(talk, packet, Direction::Reply)
+}
 
 /// Highest number sent, highest allowed, largest window.
 fn numbers(talk: &Talk, side: usize) -> (u32, u32, u16) {
@@ -29,8 +49,8 @@ fn stream() -> Talk {
         ('<', segment(ACK, 100, 5001, 1101, 8092)),
     ] {
         let step = match from {
-            '>' => talk.original(packet),
-            _ => talk.reply(packet),
+            '>' => original(&mut talk, packet),
+            _ => reply(&mut talk, packet),
         };
         assert_eq!(step.outcome, VALID);
     }
@@ -42,7 +62,7 @@ fn stream() -> Talk {
 fn reset() -> Talk {
     let mut talk = stream();
     assert_eq!(
-        talk.original(segment(RST | ACK, 0, 1101, 5101, 0)).outcome,
+        original(&mut talk, segment(RST | ACK, 0, 1101, 5101, 0)).outcome,
         VALID
     );
     talk
@@ -95,17 +115,21 @@ fn the_window_of_a_syn_is_not_scaled() {
         wscale: Some(7),
         ..segment(SYN | ACK, 0, 5000, 1001, 640)
     };
-    assert_eq!(talk.reply(answer).outcome, VALID);
+    assert_eq!(reply(&mut talk, answer).outcome, VALID);
     // Kept in units of its scale, but what it allows is what it says, rounded to such a unit.
     assert_eq!(numbers(&talk, 1).2, 5);
     assert_eq!(numbers(&talk, 0).1, 1001 + 640);
+    // Sent again, when both scales are known.
+    let again = segment(SYN | ACK, 0, 5000, 1001, 700);
+    assert_eq!(reply(&mut talk, again).outcome, VALID);
+    assert_eq!(numbers(&talk, 0).1, 1001 + 700);
 }
 
 #[test]
 fn a_sides_first_segment_brings_its_own_numbers_and_is_not_held_to_its_acknowledgement() {
     for ack in [1001, 0, 1001 + FAR + 1, 1000_u32.wrapping_sub(FAR + 1)] {
         let mut talk = Talk::open(segment(SYN, 0, 1000, 0, 8192), OVS);
-        let step = talk.reply(segment(SYN | ACK, 0, 5000, ack, 4000));
+        let step = reply(&mut talk, segment(SYN | ACK, 0, 5000, ack, 4000));
         assert_eq!(
             (step.outcome, step.timeout),
             (VALID, Some(Class::TcpOpening))
@@ -118,18 +142,21 @@ fn a_sides_first_segment_brings_its_own_numbers_and_is_not_held_to_its_acknowled
 
 #[test]
 fn without_an_acknowledgement_there_is_none_to_check() {
+    let open = || {
+        let mut talk = Talk::open(segment(SYN, 0, 1000, 0, 8192), OVS);
+        let _answer = reply(&mut talk, segment(SYN | ACK, 0, 900_000, 1001, 8192));
+        talk
+    };
     // A reset without ACK, and one of a stack that sets ACK and leaves the number zero.
     for flags in [RST, RST | ACK] {
-        let step = stream().original(segment(flags, 0, 1101, 0, 0));
+        let step = original(&mut open(), segment(flags, 0, 1001, 0, 0));
         assert_eq!(
             (step.outcome, step.timeout),
             (VALID, Some(Class::TcpClosed))
         );
     }
     // Zero is a number like any other to a segment that is no reset.
-    let mut talk = Talk::open(segment(SYN, 0, 1000, 0, 8192), OVS);
-    let _answer = talk.reply(segment(SYN | ACK, 0, 900_000, 1001, 8192));
-    let step = talk.original(segment(ACK, 0, 1001, 0, 8192));
+    let step = original(&mut open(), segment(ACK, 0, 1001, 0, 8192));
     assert_eq!(step, Step::invalid(Reason::TcpAckTooOld));
 }
 
@@ -137,12 +164,12 @@ fn without_an_acknowledgement_there_is_none_to_check() {
 fn a_segment_without_data_is_taken_to_be_where_its_sender_is() {
     for seq in [0, 1101, 77_777, u32::MAX] {
         let mut talk = stream();
-        let step = talk.original(segment(ACK, 0, seq, 5101, 8192));
+        let step = original(&mut talk, segment(ACK, 0, seq, 5101, 8192));
         assert_eq!(step.outcome, VALID, "{seq}");
         assert_eq!(numbers(&talk, 0).0, 1101);
     }
     // One byte more, and its number counts.
-    let step = stream().original(segment(ACK, 1, 77_777, 5101, 8192));
+    let step = original(&mut stream(), segment(ACK, 1, 77_777, 5101, 8192));
     assert_eq!(step.outcome, Outcome::Invalid(Reason::TcpAboveWindow));
 }
 
@@ -154,7 +181,7 @@ fn data_may_begin_one_window_before_what_was_sent_and_end_at_what_is_allowed() {
         (1101_u32.wrapping_sub(8192), 1, None),
         (1101_u32.wrapping_sub(8193), 1, Some(Reason::TcpBelowWindow)),
     ] {
-        let step = stream().original(segment(ACK, len, seq, 5101, 8192));
+        let step = original(&mut stream(), segment(ACK, len, seq, 5101, 8192));
         let expected = expected.map_or(VALID, Outcome::Invalid);
         assert_eq!(step.outcome, expected, "{seq} {len}");
     }
@@ -168,8 +195,8 @@ fn an_acknowledgement_may_be_a_scaled_window_old_and_little_ahead() {
     };
     let open = || {
         let mut talk = Talk::open(scaled(SYN, 1000, 0), OVS);
-        let _answer = talk.reply(scaled(SYN | ACK, 900_000, 1001));
-        let _third = talk.original(segment(ACK, 0, 1001, 900_001, 8192));
+        let _answer = reply(&mut talk, scaled(SYN | ACK, 900_000, 1001));
+        let _third = original(&mut talk, segment(ACK, 0, 1001, 900_001, 8192));
         talk
     };
     let sent = 900_001;
@@ -179,7 +206,7 @@ fn an_acknowledgement_may_be_a_scaled_window_old_and_little_ahead() {
         (sent + FAR, None),
         (sent + FAR + 1, Some(Reason::TcpAckAboveData)),
     ] {
-        let step = open().original(segment(ACK, 0, 1001, ack, 8192));
+        let step = original(&mut open(), segment(ACK, 0, 1001, ack, 8192));
         let expected = expected.map_or(VALID, Outcome::Invalid);
         assert_eq!(step.outcome, expected, "{ack}");
     }
@@ -188,15 +215,15 @@ fn an_acknowledgement_may_be_a_scaled_window_old_and_little_ahead() {
 #[test]
 fn an_accepted_segment_moves_both_edges_and_only_forward() {
     let mut talk = stream();
-    let _step = talk.original(segment(ACK, 500, 1101, 5101, 9000));
+    let _step = original(&mut talk, segment(ACK, 500, 1101, 5101, 9000));
     assert_eq!(numbers(&talk, 0), (1601, 9193, 9000));
     assert_eq!(numbers(&talk, 1), (5101, 5101 + 9000, 8192));
     // Old data, a smaller window: nothing moves back.
     let before = [numbers(&talk, 0), numbers(&talk, 1)];
-    let _step = talk.original(segment(ACK, 100, 1101, 5001, 10));
+    let _step = original(&mut talk, segment(ACK, 100, 1101, 5001, 10));
     assert_eq!([numbers(&talk, 0), numbers(&talk, 1)], before);
     // A closed window still allows the byte that probes it.
-    let _step = talk.reply(segment(ACK, 0, 5101, 9193, 0));
+    let _step = reply(&mut talk, segment(ACK, 0, 5101, 9193, 0));
     assert_eq!(numbers(&talk, 0).1, 9193 + 1);
 }
 
@@ -204,15 +231,15 @@ fn an_accepted_segment_moves_both_edges_and_only_forward() {
 fn fin_ack_and_reset_move_the_states() {
     let mut talk = stream();
     assert_eq!(states(&talk), [ESTABLISHED; 2]);
-    let _fin = talk.original(segment(FIN | ACK, 0, 1101, 5101, 8192));
+    let _fin = original(&mut talk, segment(FIN | ACK, 0, 1101, 5101, 8192));
     assert_eq!(states(&talk), [CLOSING, ESTABLISHED]);
-    let _again = talk.original(segment(FIN | ACK, 0, 1101, 5101, 8192));
+    let _again = original(&mut talk, segment(FIN | ACK, 0, 1101, 5101, 8192));
     assert_eq!(states(&talk), [CLOSING, ESTABLISHED]);
-    let _ack = talk.reply(segment(ACK, 0, 5101, 1102, 8192));
+    let _ack = reply(&mut talk, segment(ACK, 0, 5101, 1102, 8192));
     assert_eq!(states(&talk), [FIN_WAIT_2, ESTABLISHED]);
-    let _late = talk.original(segment(FIN | ACK, 0, 1101, 5101, 8192));
+    let _late = original(&mut talk, segment(FIN | ACK, 0, 1101, 5101, 8192));
     assert_eq!(states(&talk), [FIN_WAIT_2, ESTABLISHED]);
-    let _reset = talk.reply(segment(RST, 0, 5101, 0, 0));
+    let _reset = reply(&mut talk, segment(RST, 0, 5101, 0, 0));
     assert_eq!(states(&talk), [TIME_WAIT; 2]);
 }
 
@@ -233,7 +260,7 @@ fn after_a_close_segments_pass_softly_up_to_a_limit_on_both_sides() {
         ),
     ] {
         let mut talk = reset();
-        let step = talk.original(segment(ACK, len, seq, 5101, 8192));
+        let step = original(&mut talk, segment(ACK, len, seq, 5101, 8192));
         assert_eq!(
             (step.outcome, step.timeout),
             (expected, None),
@@ -241,7 +268,10 @@ fn after_a_close_segments_pass_softly_up_to_a_limit_on_both_sides() {
         );
     }
     // An open connection has no such limit.
-    let step = stream().original(segment(ACK, 9193 - 1101 + 1, 1101, 5101, 8192));
+    let step = original(
+        &mut stream(),
+        segment(ACK, 9193 - 1101 + 1, 1101, 5101, 8192),
+    );
     assert_eq!(step, Step::invalid(Reason::TcpAboveWindow));
 }
 
@@ -249,28 +279,28 @@ fn after_a_close_segments_pass_softly_up_to_a_limit_on_both_sides() {
 fn a_segment_that_passes_softly_moves_numbers_but_acknowledges_nothing() {
     // Its receiver has said nothing yet, so its acknowledgement is of nobody's numbers.
     let mut talk = Talk::open(segment(SYN, 0, 1000, 0, 8192), OVS);
-    let step = talk.original(segment(ACK, 500, 1001, 5001, 9000));
+    let step = original(&mut talk, segment(ACK, 500, 1001, 5001, 9000));
     assert_eq!((step.outcome, step.timeout), (VALID, None));
     assert_eq!(numbers(&talk, 0), (1501, 1002, 9000));
     assert_eq!(numbers(&talk, 1).1, 5001 + 9000);
     assert_eq!(states(&talk), [SYN_SENT, CLOSED]);
     // FIN and RST count all the same.
-    let step = talk.original(segment(FIN | ACK, 500, 1501, 5001, 9000));
+    let step = original(&mut talk, segment(FIN | ACK, 500, 1501, 5001, 9000));
     assert_eq!((step.outcome, step.timeout), (VALID, None));
     assert_eq!(states(&talk), [CLOSING, CLOSED]);
-    let step = talk.original(segment(RST | ACK, 500, 2002, 5001, 9000));
+    let step = original(&mut talk, segment(RST | ACK, 500, 2002, 5001, 9000));
     assert_eq!((step.outcome, step.timeout), (VALID, None));
     assert_eq!(states(&talk), [TIME_WAIT; 2]);
 }
 
 #[test]
 fn a_syn_on_an_open_connection_is_judged_by_its_window() {
-    let step = stream().original(segment(SYN, 0, 1101, 0, 8192));
+    let step = original(&mut stream(), segment(SYN, 0, 1101, 0, 8192));
     assert_eq!(
         (step.outcome, step.timeout),
         (VALID, Some(Class::TcpEstablished))
     );
-    let step = stream().original(segment(SYN, 0, 5_000_000, 0, 8192));
+    let step = original(&mut stream(), segment(SYN, 0, 5_000_000, 0, 8192));
     assert_eq!(step, Step::invalid(Reason::TcpAboveWindow));
 }
 
