@@ -302,6 +302,21 @@ fn a_syn_on_an_open_connection_is_judged_by_its_window() {
     );
     let step = original(&mut stream(), segment(SYN, 0, 5_000_000, 0, 8192));
     assert_eq!(step, Step::invalid(Reason::TcpAboveWindow));
+    // One side that has closed is not enough to start over.
+    let half_closed = || {
+        let mut talk = stream();
+        let _fin = original(&mut talk, segment(FIN | ACK, 0, 1101, 5101, 8192));
+        let _ack = reply(&mut talk, segment(ACK, 0, 5101, 1102, 8192));
+        assert_eq!(states(&talk), [FIN_WAIT_2, ESTABLISHED]);
+        talk
+    };
+    let step = original(&mut half_closed(), segment(SYN, 0, 5_000_000, 0, 8192));
+    assert_eq!(step, Step::invalid(Reason::TcpAboveWindow));
+    let step = reply(&mut half_closed(), segment(SYN, 0, 5101, 0, 8192));
+    assert_eq!(
+        (step.outcome, step.timeout),
+        (VALID, Some(Class::TcpClosing))
+    );
 }
 
 #[test]
