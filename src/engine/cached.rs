@@ -16,9 +16,14 @@ impl Batch<'_> {
         let Some(mut guard) = self.engine.table.get(last.connection) else {
             return false;
         };
+        let direction = if last.reply {
+            Direction::Reply
+        } else {
+            Direction::Original
+        };
         if !guard.is_visible(&self.at)
             || guard.zone() != self.action.zone
-            || verdict::is_control_channel(&guard)
+            || verdict::is_control_channel(&guard, direction)
         {
             return false;
         }

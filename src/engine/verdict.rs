@@ -1,6 +1,6 @@
 //! What the caller gets: mark, label and original tuple of the packet's connection.
 
-use super::action::Action;
+use super::action::{Action, Helper};
 use super::batch::{Batch, Judged, Slot};
 use super::descriptor::{Descriptor, Metadata, Modified, state};
 use super::follow::Followed;
@@ -75,16 +75,30 @@ pub(super) fn read_mark_and_label(guard: &Guard<'_>, metadata: &mut Metadata) {
     };
 }
 
-/// The connection is a control channel by its ports or its helper: Open vSwitch gives its packets
-/// the whole treatment in every pass.
+/// A packet of `direction` belongs to a control channel by its ports or its connection's helper: Open
+/// vSwitch gives it the whole treatment in every pass.
 #[inline]
-pub(super) fn is_control_channel(guard: &Guard<'_>) -> bool {
+pub(super) fn is_control_channel(guard: &Guard<'_>, direction: Direction) -> bool {
     let (protocol, low, high) = guard.ports();
-    match protocol {
-        proto::TCP => low == FTP || high == FTP || guard.flags().contains(Flags::HELPER),
-        proto::UDP => low == TFTP || high == TFTP || guard.flags().contains(Flags::HELPER),
-        _ => false,
-    }
+    let port = match protocol {
+        proto::TCP => FTP,
+        proto::UDP => TFTP,
+        _ => return false,
+    };
+    let flags = guard.flags();
+    flags.contains(Flags::HELPER)
+        || ((low == port || high == port || flags.contains(Flags::TRANSLATED))
+            && is_control_port(guard, direction))
+}
+
+/// By the ports of the packet itself, which a translation may have chosen.
+#[cold]
+fn is_control_port(guard: &Guard<'_>, direction: Direction) -> bool {
+    let packet = match direction {
+        Direction::Original => guard.original(),
+        Direction::Reply => guard.reply(),
+    };
+    Helper::by_port(&packet).is_some()
 }
 
 impl<'e> Batch<'e> {

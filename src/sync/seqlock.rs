@@ -1,11 +1,34 @@
 //! A sequence lock: a small value that is read by every batch and written a few times a day.
 //!
 //! Readers never write to shared memory: they read a sequence number, the value, and the number
-//! again, and take the value if the number was even and did not change. The crate of the same name
-//! has the same interface, and is not used: it copies the value with plain reads while a writer may
-//! be storing it, which is a data race by the language's rules (Miri reports it), and it carries a
-//! mutex crate of its own. Here the value travels as words, each an atomic, so a torn copy is merely
-//! stale bits that the sequence number throws away.
+//! again, and take the value if the number was even and did not change. Here the value travels as words,
+//! each an atomic, so a torn copy is merely stale bits that the sequence number throws away.
+//!
+//! The crate `seqlock` has the same interface, and is a package of the tests and benches only. It copies
+//! the value with one plain (volatile) read while a writer may be storing it. That is a data race by
+//! the language's rules, whatever the processor makes of it:
+//!
+//! ```text
+//! $ MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --lib -- --ignored the_crate_of_this_name
+//! error: Undefined Behavior: Data race detected between (1) retag write on thread `unnamed-7` and
+//! (2) non-atomic read on thread `unnamed-8`
+//!     0: seqlock::SeqLock::<sync::seqlock::tests::Pair>::read
+//! ```
+//!
+//! (on each of four seeds; the same test passes with the lock of this file), and it brings a mutex crate of
+//! its own. Nothing is given up for that: `cargo bench --bench sync`, fastest and median in nanoseconds on
+//! a busy virtual machine of two cores,
+//!
+//! ```text
+//!                                       this file         the crate
+//! read                                  0.79   0.80       0.80   0.82
+//! read, a writer at full speed          0.76   0.81       0.75   0.81
+//! read, a write each microsecond        0.73   0.82       0.77   0.83
+//! read, a write each millisecond        0.72   0.79       0.77   0.83
+//! write                                 13.2   13.2       12.9   12.9
+//! ```
+//!
+//! (the writer's thread and the reader's share the cores with others, so a read seldom meets a write).
 //!
 //! Orderings:
 //! * writer: `sequence` odd (Relaxed), fence (Release), words (Relaxed), `sequence` even (Release);
@@ -138,25 +161,51 @@ mod tests {
         }
     }
 
+    /// Two threads count both halves up together while two others read them.
     #[cfg(not(loom))]
-    #[test]
-    fn a_read_is_never_torn() {
+    fn writers_beside_readers(count_up: impl Fn() + Sync, read: impl Fn() -> Pair + Sync) {
         let rounds = if cfg!(miri) { 20 } else { 20_000 };
-        let lock = SeqLock::new(Pair(0, 0));
         std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for i in 1..=rounds {
-                    *lock.lock_write() = Pair(i, i);
-                }
-            });
-            let mut last = 0;
-            while last < rounds {
-                let Pair(a, b) = lock.read();
-                assert_eq!(a, b);
-                assert!(a >= last);
-                last = a;
+            for _ in 0..2 {
+                scope.spawn(|| (0..rounds).for_each(|_| count_up()));
+                scope.spawn(|| {
+                    let mut last = 0;
+                    while last < 2 * rounds {
+                        let Pair(a, b) = read();
+                        assert_eq!(a, b, "torn");
+                        assert!(a >= last, "back in time");
+                        last = a;
+                    }
+                });
             }
         });
+    }
+
+    #[cfg(not(loom))]
+    #[test]
+    fn a_read_beside_writers_is_never_torn() {
+        let lock = SeqLock::new(Pair(0, 0));
+        let count_up = || {
+            let mut value = lock.lock_write();
+            value.0 += 1;
+            value.1 += 1;
+        };
+        writers_beside_readers(count_up, || lock.read());
+    }
+
+    /// The command that shows it:
+    /// `cargo +nightly miri test --lib -- --ignored the_crate_of_this_name`.
+    #[cfg(not(loom))]
+    #[test]
+    #[ignore = "the crate races by the language's rules: Miri ends with \"Undefined Behavior\""]
+    fn the_crate_of_this_name_reads_beside_writers() {
+        let lock = seqlock::SeqLock::new(Pair(0, 0));
+        let count_up = || {
+            let mut value = lock.lock_write();
+            value.0 += 1;
+            value.1 += 1;
+        };
+        writers_beside_readers(count_up, || lock.read());
     }
 
     /// Does a read ever mix two values?

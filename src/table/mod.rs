@@ -32,7 +32,7 @@
 
 mod arena;
 mod bucket;
-mod due;
+pub mod due;
 mod entry;
 mod guard;
 mod memory;

@@ -406,3 +406,21 @@ fn nothing_is_lost_while_threads_insert_remove_and_the_table_grows() {
     }
     assert_eq!(table.len(), listed);
 }
+
+/// Open vSwitch takes its one lock for every packet that finds nothing, even if it stores nothing.
+#[test]
+fn a_look_up_takes_no_lock_of_the_index() {
+    let table = table(10);
+    let stored = tuple(0, Family::V4);
+    drop(insert(&table, &new(stored, None, 9), 0).expect("there is room"));
+    for (wanted, is_there) in [(stored, true), (tuple(3, Family::V4), false)] {
+        let (key, side) = wanted.key();
+        let hash = table.hash(&key);
+        let _locked = table.shard(hash).lock(hash);
+        let at = at(&table, wanted.zone, 0);
+        let found = table.find(Probe::NONE, hash, &key, side, &at);
+        assert_eq!(found.is_some(), is_there);
+        drop(found);
+        assert_eq!(table.occupied(&wanted, &at), is_there);
+    }
+}

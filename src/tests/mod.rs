@@ -20,3 +20,4 @@ mod merge;
 mod model;
 mod nat;
 mod offload;
+mod tracking;

@@ -6,6 +6,7 @@ mod kernel;
 mod ovs;
 mod random;
 mod small;
+mod window;
 
 use super::timeout::Class;
 use super::*;

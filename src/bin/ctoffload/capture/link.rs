@@ -73,7 +73,8 @@ fn ethertype(bytes: &[u8], mut at: usize, mut offset: usize) -> Payload {
             return Payload::Other;
         };
         match u16::from_be_bytes([high, low]) {
-            ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => return Payload::Ip(offset),
+            // The type may stand before the end of its header (cooked v2), and the capture end between.
+            ETHERTYPE_IPV4 | ETHERTYPE_IPV6 if offset <= bytes.len() => return Payload::Ip(offset),
             kind if ETHERTYPE_VLAN.contains(&kind) => {
                 at = offset + 2;
                 offset += 4;

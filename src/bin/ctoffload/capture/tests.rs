@@ -168,5 +168,9 @@ fn link_headers_are_looked_through() {
     assert_eq!(payload(108, &[0, 0, 0, 2, 0x60]), Payload::Ip(4));
     assert_eq!(payload(101, &[0x45]), Payload::Ip(0));
     assert_eq!(payload(113, &[0; 15]), Payload::Other);
+    // Cut off inside of the link header, which names IP before it ends.
+    cooked2[..2].copy_from_slice(&[0x08, 0x00]);
+    assert_eq!(payload(276, &cooked2[..19]), Payload::Other);
+    assert_eq!(payload(276, &cooked2[..20]), Payload::Ip(20));
     assert_eq!(payload(1, &[]), Payload::Ethernet);
 }
