@@ -5,6 +5,7 @@ pub(crate) mod packets;
 
 #[expect(unsafe_code, reason = "an allocator that counts")]
 mod allocations;
+mod checksums;
 mod engine;
 mod events;
 mod fragments;

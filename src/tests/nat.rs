@@ -12,6 +12,8 @@ use crate::packet::{Checksum, Family, proto};
 use crate::reason::Reason;
 use crate::tests::packets::{self, Ip, Segment, echo, fragment, sctp, udp, unreachable};
 
+mod properties;
+
 const TRACKED: u8 = state::TRK;
 
 fn engine() -> Engine {
