@@ -10,6 +10,8 @@ use crate::packet::tcp_flags::{ACK, PSH, SYN};
 use crate::reason::Reason;
 use crate::tests::packets::{Ip, Segment, udp};
 
+mod segments;
+
 const CLIENT: u8 = 1;
 const SERVER: u8 = 2;
 const PUBLIC: Ip = Ip::V4([198, 51, 100, 200]);
