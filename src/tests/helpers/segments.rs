@@ -272,7 +272,7 @@ const PORTS: [u16; 3] = [2000, 50_000, 65_535];
 
 fn line(ip: Ip, server: bool) -> impl Strategy<Value = String> {
     let plain = if server {
-        "[1-5][0-9]{2} [A-Za-z ]{0,60}\r\n"
+        "[1345][0-9]{2} [A-Za-z ]{0,60}\r\n"
     } else {
         "[A-Z]{3,4} [a-z/.]{0,60}\r\n"
     };
@@ -350,6 +350,13 @@ fn segments(lines: &[String], cuts: &[u16], at_lines: bool) -> Vec<Vec<u8>> {
     cut.collect()
 }
 
+/// The port of a reply over IPv6 that is known by its text, wherever it stands in what is read.
+fn extended_port(segment: &str) -> Option<u16> {
+    let read = &segment[..segment.len().min(128)];
+    let (_, after) = read.split_once("Extended Passive Mode (|||")?;
+    after.split_once('|')?.0.parse().ok()
+}
+
 /// What the other side must get: an announcement is rewritten when it begins a segment, is whole, and
 /// (`at_lines`) begins a line. Ports of such announcements are expected.
 fn rewritten(
@@ -371,6 +378,9 @@ fn rewritten(
                     ports.insert(port);
                     break;
                 }
+            }
+            if server && matches!(own, Ip::V6(_)) {
+                ports.extend(extended_port(&segment));
             }
         }
         text += &segment;
