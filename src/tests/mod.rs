@@ -8,6 +8,7 @@ mod allocations;
 mod checksums;
 mod engine;
 mod events;
+mod flush;
 mod fragments;
 #[expect(unreachable_pub, reason = "the fuzz targets include this file, too")]
 mod fuzz;
@@ -16,7 +17,10 @@ mod header;
 mod helpers;
 mod layers;
 mod layout;
+mod limits;
 #[expect(unreachable_pub, reason = "the fuzz targets include it")]
 mod model;
 mod nat;
 mod offload;
+mod rules_nat;
+mod timeouts;
