@@ -37,7 +37,11 @@ fn read(name: &str) -> Vec<Packet> {
         assert_eq!(len, whole, "nothing is cut off");
         let time = u64::from(word(at)) * 1_000_000 + u64::from(word(at + 4));
         at += 16 + len as usize;
-        packets.push((time, file[at - len as usize..at].to_vec()));
+        let frame = &file[at - len as usize..at];
+        // Each network's own multicast is no part of the session.
+        if !matches!(ends(ip_of(frame)).1, Ip::V6([0xff, ..])) {
+            packets.push((time, frame.to_vec()));
+        }
     }
     packets
 }
