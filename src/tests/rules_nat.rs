@@ -45,7 +45,11 @@ fn exists(name: &str) -> bool {
     if let Some((file, function)) = name.split_once(".c::") {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{file}.c"));
         let text = fs::read_to_string(path).unwrap_or_default();
-        return text.contains(&format!("static void {function}("));
+        let heads = [
+            format!("\nstatic void {function}("),
+            format!("\nint {function}("),
+        ];
+        return heads.iter().any(|head| text.contains(head));
     }
     let Some((module, test)) = name.rsplit_once("::") else {
         return false;
@@ -64,7 +68,11 @@ fn every_test_that_the_document_names_exists() {
 
 #[test]
 fn every_rule_has_its_test() {
-    let rows = DOCUMENT.lines().filter(|line| line.starts_with("| "));
+    let rules = DOCUMENT
+        .split("## Figures")
+        .next()
+        .expect("a document begins");
+    let rows = rules.lines().filter(|line| line.starts_with("| "));
     let without: Vec<&str> = rows
         .filter(|row| !row.contains("---") && !row.contains(" test |"))
         .filter(|row| named(row).is_empty() && !row.contains("not of the tracker"))

@@ -475,3 +475,37 @@ proptest! {
         is_bijection(&engine, now)?;
     }
 }
+
+#[test]
+fn threads_that_fill_a_range_leave_a_bijection_and_no_port_unused() {
+    const PORTS: u16 = 600;
+    let engine = engine();
+    let action = snat(to(Ip::v4(100), Some((1000, 1000 + PORTS - 1))));
+    let open = |client: u8| {
+        for sport in 0..300 {
+            let packet = udp(Ip::v4(client), 2000 + sport, Ip::v4(40), 80, b"data");
+            one(&engine, packet, &action);
+            if sport % 50 == 49 {
+                // Some come and go meanwhile.
+                let ends = engine.lookup(&living(&engine, 0)[0].reply, at(0));
+                if let Some(ends) = ends {
+                    let _ = engine.flush(Flush::Tuple(ends.original), at(0));
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for client in 1..=4 {
+            let open = &open;
+            scope.spawn(move || open(client));
+        }
+    });
+    open(5);
+    open(6);
+    for sport in 0..300 {
+        let packet = udp(Ip::v4(7), 2000 + sport, Ip::v4(40), 80, b"data");
+        one(&engine, packet, &action);
+    }
+    assert_eq!(living(&engine, 0).len(), usize::from(PORTS));
+    is_bijection(&engine, 0).expect("it is one");
+}
