@@ -4,12 +4,21 @@
 //! so the figures are those of the search alone; each question to a real table adds what a miss or
 //! hit costs there. `questions` prints how many are asked.
 //!
+//! `failed_attempt_...` are the whole tracker instead: a packet that finds all 64,512 ports taken by
+//! living connections, from its bytes to its verdict.
+//!
 //! Run: `cargo bench --bench nat`.
 
 use std::cell::Cell;
 
+use ctoffload::clock::Time;
+use ctoffload::engine::Engine;
+use ctoffload::engine::action::Action;
+use ctoffload::engine::config::Config;
+use ctoffload::engine::descriptor::{Frame, Metadata};
+use ctoffload::engine::statistics::Counter;
 use ctoffload::nat::{Allocator, Nat, NatRange, NatSelection, Occupancy, Outcome, Request};
-use ctoffload::packet::{Family, proto};
+use ctoffload::packet::{Checksum, Family, proto};
 use ctoffload::tuple::hash::Secret;
 use ctoffload::tuple::{QueryKind, Tuple};
 use divan::Bencher;
@@ -184,4 +193,70 @@ fn changed_in_a_dense_range(bencher: Bencher) {
             .allocator
             .changed(&reply.reversed(), &reply, &range.truth)
     });
+}
+
+/// A tracker in which every port of the public address is taken towards one server.
+struct Exhausted {
+    engine: Engine,
+    action: Action,
+}
+
+impl Exhausted {
+    fn new() -> Exhausted {
+        let engine = Engine::new(&Config::default()).expect("defaults are valid");
+        let action = Action {
+            commit: true,
+            nat: Some(Nat {
+                source: Some(NatRange {
+                    ports: Some((FIRST, u16::MAX)),
+                    ..NatRange::address(PUBLIC)
+                }),
+                ..Nat::default()
+            }),
+            ..Action::default()
+        };
+        for client in 0..PORTS as u32 {
+            engine.execute(&mut [datagram(client)], &action, Time::from_millis(0));
+        }
+        assert_eq!(engine.connections() as usize, PORTS);
+        Exhausted { engine, action }
+    }
+
+    /// New connections that cannot be.
+    fn refuse(&self, frames: &mut [Frame]) {
+        for frame in frames.iter_mut() {
+            frame.metadata = Metadata::default();
+        }
+        self.engine
+            .execute(frames, &self.action, Time::from_millis(0));
+    }
+}
+
+/// A datagram of 10.x.x.x:5000 to 11.0.0.1:443, without a checksum.
+fn datagram(client: u32) -> Frame {
+    let mut bytes = vec![0x45, 0, 0, 36, 0, 1, 0x40, 0, 64, proto::UDP, 0, 0];
+    bytes.extend((0x0a00_0000 + client).to_be_bytes());
+    bytes.extend([11, 0, 0, 1]);
+    bytes.extend(5000_u16.to_be_bytes());
+    bytes.extend(443_u16.to_be_bytes());
+    bytes.extend([0, 16, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    let mut frame = Frame::ip(bytes);
+    frame.hints.ip_checksum = Checksum::Good;
+    frame
+}
+
+/// What a packet costs that finds its NAT range full, so many in a batch.
+#[divan::bench(args = [1, 32])]
+fn failed_attempt_through_the_engine(bencher: Bencher, batch: usize) {
+    let full = Exhausted::new();
+    let late = PORTS as u32;
+    let mut frames: Vec<Frame> = (late..late + 4096).map(datagram).collect();
+    let mut next = 0;
+    bencher.counter(ItemsCount::new(batch)).bench_local(|| {
+        next = (next + batch) % frames.len();
+        full.refuse(&mut frames[next..next + batch]);
+    });
+    let failed = full.engine.counter(Counter::NatExhausted);
+    assert!(failed > 0 && full.engine.connections() as usize == PORTS);
+    assert_eq!(full.engine.counter(Counter::NatUnsettled), 0);
 }

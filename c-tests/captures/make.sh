@@ -11,6 +11,8 @@
 # sequence numbers and times whenever they are made; the .expected files belong to the committed
 # ones.
 #
+# The captures nat_* are of sessions through the example `nat`: ../live/run.sh makes them.
+#
 # There is no SCTP: the kernel this was made on has none, and no user-space stack was found to finish
 # a handshake here.
 set -eu

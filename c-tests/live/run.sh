@@ -4,14 +4,17 @@
 # never see each other's true address, and though the helpers must read and rewrite what is said.
 #
 # Needs root and, from Debian: curl, python3-pyftpdlib, dnsmasq-base, sip-tester, iputils-ping,
-# iproute2, ethtool.
+# iproute2, ethtool, and tcpdump for captures.
 #
 # usage: run.sh PATH_OF_NAT     the last line counts the transfers
+#        run.sh PATH_OF_NAT FOLDER     short sessions only; what client and server see of each goes
+#                                      into FOLDER/nat_SESSION_client.pcap and _server.pcap
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 nat=$(realpath "$1")
+folder=${2:+$(realpath "$2")}
 if [ -z "${LIVE_UNSHARED:-}" ]; then
-    LIVE_UNSHARED=1 exec unshare --mount --net --pid --fork --mount-proc "$0" "$nat"
+    LIVE_UNSHARED=1 exec unshare --mount --net --pid --fork --mount-proc "$0" "$nat" $folder
 fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -82,9 +85,31 @@ call() {
         >"$work/sipp.log" 2>&1
 }
 
+# The two sides' views of a session: name, what `check` takes.
+capture() {
+    session=$1
+    shift
+    dumps=
+    for end in "ctc c0 client" "cts s0 server"; do
+        set -- $end "$@"
+        ip netns exec "$1" tcpdump -q -i "$2" -s 0 -U --immediate-mode \
+            -w "$work/$3.pcap" "ip or ip6 and not icmp6[0] >= 130" 2>/dev/null &
+        dumps="$dumps $!"
+        shift 3
+    done
+    sleep 1
+    check "$session" "$@"
+    sleep 0.5
+    for dump in $dumps; do
+        kill -TERM "$dump"
+        wait "$dump" 2>/dev/null || true
+    done
+    for end in client server; do cp "$work/$end.pcap" "$folder/nat_${session}_$end.pcap"; done
+}
+
 namespaces
 mkdir -p "$work/files"
-head -c 300000 /dev/urandom >"$work/files/file"
+head -c "$([ -n "$folder" ] && echo 2000 || echo 300000)" /dev/urandom >"$work/files/file"
 head -c 20000 /dev/urandom >"$work/files/up"
 server $python "$here/ftp_server.py" "$work/files"
 server $python -m http.server --bind :: --directory "$work/files" 80
@@ -93,6 +118,17 @@ server sipp -sn uas -i 10.9.0.2 -p 5060 -nostdin -rtp_echo
 "$nat" w0 w1 10.9.0.77 fd09::77 >"$work/table" &
 router=$!
 sleep 1.5
+
+if [ -n "$folder" ]; then
+    capture ftp_active_v4 fetch "$work/files/file" --ftp-port - --disable-eprt ftp://10.9.0.2/file
+    capture ftp_active_v6 fetch "$work/files/file" --ftp-port - "ftp://[fd09::2]/file"
+    capture ftp_passive_v4 fetch "$work/files/file" --disable-epsv ftp://10.9.0.2/file
+    capture tftp fetch "$work/files/file" tftp://10.9.0.2/file
+    capture sip call
+    kill -TERM $router
+    wait $router
+    exit $failed
+fi
 
 check "ping v4" ping_quietly 10.9.0.2
 check "ping v6" ping_quietly fd09::2

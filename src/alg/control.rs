@@ -12,40 +12,56 @@
 
 use std::collections::HashMap;
 
-use super::skew::Skew;
+use super::skew::{KEPT, Skew, after};
 use crate::nat::sync::{AtomicU32, Mutex, Ordering, lock};
 use crate::tuple::{ConnectionId, Direction};
 
 const SHARDS: u64 = 16;
 
-/// Beginnings of lines that are remembered: that of the next line and, for a retransmission, that of
-/// the last one.
-const LINES: usize = 2;
+/// Beginnings of lines that are remembered: that of the next line and, for retransmissions, those of
+/// as many lines as there may be changes of length in flight.
+const LINES: usize = KEPT + 1;
 
 /// The state of one control connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Control {
     /// How far its sequence numbers are moved.
     pub skew: Skew,
+    /// Newest first.
     lines: [[Option<u32>; LINES]; 2],
 }
 
 impl Control {
-    /// A packet with this sequence number, as its sender numbered it, begins a line. Until the first
-    /// line of a direction has ended nothing is known, and every packet is taken to begin one.
+    /// A packet with this sequence number, as its sender numbered it, begins a line. The first packet
+    /// of a direction is taken to begin one.
     #[must_use]
     pub fn begins_line(&self, direction: Direction, seq: u32) -> bool {
         let lines = &self.lines[direction as usize];
         lines.contains(&Some(seq)) || lines.iter().all(Option::is_none)
     }
 
-    /// A packet went by: if it ends a line, the next one begins behind it.
+    /// A packet went by: if it ends a line, the next one begins behind it. Its own beginning is
+    /// remembered, too: what was read once is read again when it is retransmitted.
     pub fn passed(&mut self, direction: Direction, seq: u32, payload: &[u8]) {
-        let next = Some(seq.wrapping_add(payload.len() as u32));
+        if self.begins_line(direction, seq) {
+            self.remember(direction, seq);
+        }
+        if payload.last() == Some(&b'\n') {
+            self.remember(direction, seq.wrapping_add(payload.len() as u32));
+        }
+    }
+
+    fn remember(&mut self, direction: Direction, seq: u32) {
         let lines = &mut self.lines[direction as usize];
-        if payload.last() == Some(&b'\n') && !lines.contains(&next) {
-            lines.rotate_right(1);
-            lines[0] = next;
+        if lines.contains(&Some(seq)) {
+            return;
+        }
+        let older = lines
+            .iter()
+            .position(|line| line.is_none_or(|line| after(seq, line)));
+        if let Some(place) = older {
+            lines[place..].rotate_right(1);
+            lines[place] = Some(seq);
         }
     }
 }
@@ -142,6 +158,30 @@ mod tests {
         control.passed(direction, 2, b"331 x\n");
         control.passed(direction, 2, b"331 x\n");
         assert!(control.begins_line(direction, 2) && control.begins_line(direction, 8));
+    }
+
+    #[test]
+    fn the_first_line_and_the_last_four_may_be_retransmitted() {
+        let mut control = Control::default();
+        let direction = Direction::Original;
+        control.passed(direction, 0, b"PORT 1,2,3,4,5,6\n");
+        assert!(control.begins_line(direction, 0));
+        for line in 0..4 {
+            control.passed(direction, 17 + 5 * line, b"NOOP\n");
+        }
+        assert!((0..5).all(|line| control.begins_line(direction, 17 + 5 * line)));
+        // What is older than all that are remembered makes none of them be forgotten.
+        control.passed(direction, 1, b"x\n");
+        assert!(control.begins_line(direction, 17));
+    }
+
+    #[test]
+    fn a_line_that_has_not_ended_goes_on_in_the_next_packet() {
+        let mut control = Control::default();
+        let direction = Direction::Original;
+        control.passed(direction, 0, b"POST / HTTP/1.1");
+        assert!(control.begins_line(direction, 0));
+        assert!(!control.begins_line(direction, 15));
     }
 
     #[test]

@@ -37,7 +37,7 @@ struct Side {
 }
 
 /// `a` stands after `b` in a TCP stream.
-const fn after(a: u32, b: u32) -> bool {
+pub(super) const fn after(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) > 0
 }
 

@@ -78,7 +78,7 @@ pub enum Flush {
 /// How much one call of [`Engine::sweep`] may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Records looked at, at most.
+    /// Records looked at, at most; rounded up to a block of 256 neighbours.
     pub records: u32,
 }
 

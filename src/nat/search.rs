@@ -30,7 +30,9 @@
 //!
 //! Measured with 64,512 ports and a table that answers for nothing (`benches/nat.rs`): about 45 ns at
 //! 10 % full, 100 at 50 %, 150 at 90 and 99 %, 440 for "exhausted". The longest stall, 4,096 questions,
-//! takes 20 us there.
+//! takes 20 us there. Through the whole tracker, whose table answers each question with a look-up, a
+//! packet that finds its range full costs 7 to 8 us: 65 questions, which make sure that nothing has
+//! expired since the bitmap was drawn. That is the worst case of a range that has been full for a while.
 //!
 //! Two threads may choose the same tuple: the table's insertion decides, and the loser searches
 //! again.

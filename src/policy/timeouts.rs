@@ -13,7 +13,8 @@
 //! nothing must be told about connections when policies come and go, and none ever gets the
 //! durations of a stranger; [`MOST`] different numbers are enough for any life.
 //!
-//! A zone may have a policy, which is used when an action names none; else zone 0's is.
+//! A zone may have a policy, which is used when an action names none; else zone 0's is. The places of
+//! the 65,536 zones stand in pages, made when a zone of theirs first gets a policy.
 //!
 //! Reading takes no lock. Changes take one, and publish a new list when a number is new.
 
@@ -21,7 +22,7 @@ use std::collections::BTreeMap;
 
 use crate::error::Error;
 use crate::sync::snapshot::Snapshot;
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, lock};
 use crate::track::timeout::Class;
 use crate::tuple::Zone;
 
@@ -80,7 +81,6 @@ impl Durations {
 struct Known {
     policies: BTreeMap<u32, Policy>,
     places: BTreeMap<u32, u16>,
-    zones: BTreeMap<Zone, u32>,
 }
 
 /// What readers see.
@@ -91,13 +91,42 @@ struct Published {
     places: BTreeMap<u32, u16>,
     /// By place.
     numbers: Vec<u32>,
-    /// By zone.
-    zones: BTreeMap<Zone, u16>,
+}
+
+const PAGES: usize = 256;
+const PAGE: usize = 256;
+/// A zone without a policy.
+const NONE: u32 = u32::MAX;
+
+/// The places of the policies of zones. Relaxed: a place orders nothing else.
+struct OfZones {
+    pages: Box<[OnceLock<Box<[AtomicU32]>>]>,
+}
+
+impl OfZones {
+    fn new() -> OfZones {
+        OfZones {
+            pages: (0..PAGES).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    fn get(&self, zone: Zone) -> Option<u16> {
+        let page = self.pages[usize::from(zone) / PAGE].get()?;
+        u16::try_from(page[usize::from(zone) % PAGE].load(Ordering::Relaxed)).ok()
+    }
+
+    fn set(&self, zone: Zone, place: Option<u16>) {
+        let page = self.pages[usize::from(zone) / PAGE]
+            .get_or_init(|| (0..PAGE).map(|_| AtomicU32::new(NONE)).collect());
+        let place = place.map_or(NONE, u32::from);
+        page[usize::from(zone) % PAGE].store(place, Ordering::Relaxed);
+    }
 }
 
 /// The policies of an instance.
 pub struct Policies {
     instance: Durations,
+    zones: OfZones,
     published: Snapshot<Published>,
     known: Mutex<Known>,
 }
@@ -114,16 +143,15 @@ impl Policies {
     pub fn new() -> Policies {
         Policies {
             instance: Durations::built_in(),
+            zones: OfZones::new(),
             published: Snapshot::new(Published {
                 durations: Vec::new(),
                 places: BTreeMap::new(),
                 numbers: vec![0],
-                zones: BTreeMap::new(),
             }),
             known: Mutex::new(Known {
                 policies: BTreeMap::from([(0, Policy::default())]),
                 places: BTreeMap::from([(0, 0)]),
-                zones: BTreeMap::new(),
             }),
         }
     }
@@ -154,14 +182,9 @@ impl Policies {
     /// `number`, or none. A number that was never set is as the instance has it.
     #[must_use]
     pub fn place(&self, zone: Zone, number: Option<u32>) -> u16 {
-        let published = self.published.load();
         match number {
-            Some(number) => published.places.get(&number).copied(),
-            None => published
-                .zones
-                .get(&zone)
-                .or_else(|| published.zones.get(&0))
-                .copied(),
+            Some(number) => self.place_of(number),
+            None => self.zones.get(zone).or_else(|| self.zones.get(0)),
         }
         .unwrap_or(0)
     }
@@ -222,18 +245,13 @@ impl Policies {
         Ok(())
     }
 
-    /// Publishes what is known, with durations at `place` at least, and gives these.
+    /// Publishes what is known, with durations at `place` at least, and gives these. Not for place 0.
     fn publish(&self, known: &Known, place: u16) -> Arc<Durations> {
         let mut durations = self.published.load().durations.clone();
         while durations.len() < usize::from(place) {
             durations.push(Arc::new(Durations::unset()));
         }
-        let own = match usize::from(place).checked_sub(1) {
-            Some(at) => durations[at].clone(),
-            None => Arc::new(Durations::unset()),
-        };
-        let place_of =
-            |(zone, number): (&Zone, &u32)| known.places.get(number).map(|&place| (*zone, place));
+        let own = durations[usize::from(place) - 1].clone();
         let mut numbers = vec![0; known.places.len()];
         for (&number, &place) in &known.places {
             numbers[usize::from(place)] = number;
@@ -242,7 +260,6 @@ impl Policies {
             durations,
             places: known.places.clone(),
             numbers,
-            zones: known.zones.iter().filter_map(place_of).collect(),
         });
         own
     }
@@ -297,20 +314,20 @@ impl Policies {
     /// # Errors
     /// [`Error::NotFound`] when there is no such policy.
     pub fn set_zone(&self, zone: Zone, number: Option<u32>) -> Result<(), Error> {
-        let mut known = lock(&self.known);
-        match number {
+        let known = lock(&self.known);
+        let place = match number {
             Some(number) if !known.policies.contains_key(&number) => return Err(no_policy(number)),
-            Some(number) => known.zones.insert(zone, number),
-            None => known.zones.remove(&zone),
+            Some(number) => known.places.get(&number).copied(),
+            None => None,
         };
-        self.publish(&known, 0);
+        self.zones.set(zone, place);
         Ok(())
     }
 
     /// The policy that was set for a zone.
     #[must_use]
     pub fn zone(&self, zone: Zone) -> Option<u32> {
-        lock(&self.known).zones.get(&zone).copied()
+        self.number(self.zones.get(zone)?)
     }
 }
 

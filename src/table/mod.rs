@@ -53,7 +53,7 @@ use crate::packet::Family;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::pause;
 use crate::tuple::hash::{Secret, hash};
-use crate::tuple::{ConnectionId, Direction, Key, Side, Tuple};
+use crate::tuple::{ConnectionId, Direction, Key, Side, Tuple, Zone};
 use arena::{Arena, NoRecord};
 use bucket::{Bucket, tag};
 use entry::{LIVE, LOCK, MILLIS, generation, next_life};
@@ -578,6 +578,27 @@ impl Table {
             let number = *position;
             *position += 1;
             if let Some((guard, ())) = self.lock(number, |_| Some(())) {
+                return Some(guard);
+            }
+        }
+        None
+    }
+
+    /// The same for one zone. Records of others are passed over without being locked.
+    pub fn next_in(&self, zone: Zone, position: &mut u32) -> Option<Guard<'_>> {
+        let end = (self.arena.chunks_used() * arena::CHUNK) as u32;
+        while *position < end {
+            let number = *position;
+            *position += 1;
+            let hot = self.arena.hot(number);
+            // Acquire: pairs with the Release that published the record. Whether it is still the same
+            // is asked again under its lock.
+            let is_candidate =
+                hot.word.load(Acquire) & LIVE != 0 && (hot.tail.load(Relaxed) >> 32) as u16 == zone;
+            if is_candidate
+                && let Some((guard, ())) = self.lock(number, |_| Some(()))
+                && guard.zone() == zone
+            {
                 return Some(guard);
             }
         }

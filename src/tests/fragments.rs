@@ -8,7 +8,7 @@ use crate::engine::fragments::Reassembly;
 use crate::engine::{Cursor, Engine};
 use crate::fragment::Limits;
 use crate::reason::Reason;
-use crate::tests::packets::{Ip, fragments, udp};
+use crate::tests::packets::{Ip, ethernet, fragments, udp};
 
 const COMMIT: Action = Action {
     zone: 0,
@@ -218,4 +218,76 @@ fn a_helper_sees_the_whole_message_but_cannot_make_it_longer() {
             .next(&mut Cursor::default(), Time::from_millis(0))
             .is_some()
     );
+}
+
+#[test]
+fn the_limits_are_those_of_open_vswitch_until_others_are_set() {
+    let limits = Limits::default();
+    assert_eq!(limits.fragments, 1000);
+    assert_eq!((limits.smallest_v4, limits.smallest_v6), (1200, 1280));
+    assert_eq!((limits.lifetime, Limits::MOST_FRAGMENTS), (15_000, 5000));
+    let most = Limits {
+        fragments: 5000,
+        smallest_v4: 400,
+        smallest_v6: 400,
+        ..limits
+    };
+    assert!(most.check().is_ok());
+    let reassembly: Reassembly<Frame> = Reassembly::new(limits, true);
+    assert!(reassembly.set_limits(most).is_ok());
+    let too_many = Limits {
+        fragments: 5001,
+        ..limits
+    };
+    assert!(reassembly.set_limits(too_many).is_err());
+}
+
+#[test]
+fn fragments_behind_vlan_tags_are_tracked_and_keep_them() {
+    for tags in [&[0x8100][..], &[0x88a8, 0x8100]] {
+        let setup = setup();
+        let packet = udp(Ip::v4(1), 7, Ip::v4(2), 80, &[5; 200]);
+        let pieces: Vec<Vec<u8>> = fragments(&packet, 9, 80)
+            .iter()
+            .map(|piece| ethernet(tags, piece))
+            .collect();
+        let mut frames: Vec<Frame> = pieces.iter().cloned().map(Frame::ethernet).collect();
+        let now = Time::from_millis(0);
+        setup
+            .engine
+            .execute_with(&mut frames, &COMMIT, now, &setup.reassembly);
+        frames.retain(|frame| !frame.held);
+        frames.extend(std::iter::from_fn(|| setup.reassembly.take()));
+        assert_eq!((frames.len(), setup.engine.connections()), (3, 1));
+        for frame in &frames {
+            assert_eq!(frame.metadata.state, state::TRK | state::NEW);
+            assert!(pieces.contains(&frame.bytes), "as it came");
+        }
+    }
+}
+
+#[test]
+fn what_is_beyond_the_limit_is_invalid_and_not_held() {
+    let setup = setup();
+    let limits = Limits {
+        fragments: 3,
+        smallest_v4: 0,
+        smallest_v6: 0,
+        ..Limits::default()
+    };
+    setup.reassembly.set_limits(limits).expect("valid");
+    let first = |id| {
+        let packet = udp(Ip::v4(1), 7, Ip::v4(2), 80, &[5; 200]);
+        fragments(&packet, id, 80).swap_remove(0)
+    };
+    let out = setup.send((0..5).map(first).collect(), &COMMIT, 0);
+    assert_eq!(out.len(), 2);
+    for frame in &out {
+        assert_eq!(frame.metadata.state, state::TRK | state::INV);
+        assert_eq!(frame.metadata.reason, Reason::Fragment);
+    }
+    // They come back when their time is over, and there is room again.
+    let out = setup.send(Vec::new(), &COMMIT, 15_001);
+    assert_eq!(out.len(), 3);
+    assert!(setup.send(vec![first(9)], &COMMIT, 15_001).is_empty());
 }

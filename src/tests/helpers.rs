@@ -5,10 +5,12 @@ use crate::engine::action::{Action, Helper, Masked, Nat, NatRange};
 use crate::engine::config::{Config, Profile};
 use crate::engine::descriptor::{Frame, state};
 use crate::engine::statistics::Counter;
-use crate::engine::{Cursor, Engine, Flush};
+use crate::engine::{Budget, Cursor, Engine, Flush};
 use crate::packet::tcp_flags::{ACK, PSH, SYN};
 use crate::reason::Reason;
 use crate::tests::packets::{Ip, Segment, udp};
+
+mod segments;
 
 const CLIENT: u8 = 1;
 const SERVER: u8 = 2;
@@ -487,4 +489,155 @@ fn padding_behind_a_short_frame_is_used_up_before_it_grows() {
     assert_eq!(frame.bytes.len(), len + 6);
     assert_eq!(frame.modified.length_delta, 2);
     assert!(frame.bytes.ends_with(b"198,51,100,200,9,9\r\n"));
+}
+
+#[test]
+fn an_expectation_is_of_its_zone_and_protocol() {
+    let mut session = Session::open(engine(), 21, ftp());
+    session.say(0, "PORT 10,0,0,1,200,10\r\n");
+    let announced = 200 * 256 + 10;
+    let data = syn(Ip::v4(SERVER), 20, Ip::v4(CLIENT), announced);
+    let state_of = |bytes: Vec<u8>, zone| {
+        let look = Action {
+            zone,
+            ..Action::default()
+        };
+        one(&session.engine, bytes, &look).metadata.state
+    };
+    let new = state::TRK | state::NEW;
+    assert_eq!(state_of(data.clone(), 0), new | state::REL);
+    assert_eq!(state_of(data, 1), new);
+    let datagram = udp(Ip::v4(SERVER), 20, Ip::v4(CLIENT), announced, b"?");
+    assert_eq!(state_of(datagram, 0), new);
+    let other_port = syn(Ip::v4(SERVER), 20, Ip::v4(CLIENT), announced + 1);
+    assert_eq!(state_of(other_port, 0), new);
+    let from_other = syn(Ip::v4(7), 20, Ip::v4(CLIENT), announced);
+    assert_eq!(state_of(from_other, 0), new);
+}
+
+#[test]
+fn expectations_are_listed_with_their_parents_and_end_when_these_expire() {
+    let action = Action {
+        mark: Some(Masked {
+            value: 5,
+            mask: u32::MAX,
+        }),
+        ..ftp()
+    };
+    let mut session = Session::open(engine(), 21, action);
+    session.say(0, "PORT 10,0,0,1,200,10\r\n");
+    session.say(0, "PORT 10,0,0,1,200,11\r\n");
+    let engine = &session.engine;
+    let parent = engine
+        .next(&mut Cursor::default(), at(0))
+        .expect("the control connection");
+    let mut listed = engine.expected(at(0));
+    listed.sort_by_key(|expectation| expectation.tuple.dport);
+    let ports: Vec<u16> = listed.iter().map(|one| one.tuple.dport).collect();
+    assert_eq!(ports, [200 * 256 + 10, 200 * 256 + 11]);
+    for expectation in &listed {
+        assert_eq!(expectation.tuple.sport, 0, "any");
+        assert_eq!(expectation.parent.original, parent.original);
+        assert_eq!(
+            (expectation.parent.id, expectation.parent.mark),
+            (parent.id, 5)
+        );
+    }
+    // A day later the parent has expired; what it announced goes with its record.
+    let later = at(86_403_000);
+    let swept = engine.sweep(later, Budget { records: 1000 });
+    assert_eq!(swept.removed, 1);
+    assert_eq!(engine.expected(later), []);
+}
+
+#[test]
+fn a_connection_keeps_its_helper_when_later_actions_name_none() {
+    let mut session = Session::open(engine(), 21, ftp());
+    assert_eq!(session.later().helper, None);
+    let listed = session.engine.next(&mut Cursor::default(), at(0));
+    assert_eq!(listed.and_then(|one| one.helper), Some(Helper::Ftp));
+    session.say(1, "227 Entering Passive Mode (10,0,0,2,200,10)\r\n");
+    let data = syn(Ip::v4(CLIENT), 40_001, Ip::v4(SERVER), 200 * 256 + 10);
+    let first = one(&session.engine, data, &Action::default());
+    assert_eq!(first.metadata.state, state::TRK | state::NEW | state::REL);
+}
+
+#[test]
+fn passive_mode_through_destination_nat_shows_the_address_that_the_client_knows() {
+    // The client connects to 10.0.0.2, which is 10.0.0.66.
+    let engine = engine();
+    let inside = Ip::v4(66);
+    let to_inside = Action {
+        nat: Some(Nat {
+            destination: Some(NatRange::address(inside.number())),
+            ..Nat::default()
+        }),
+        ..ftp()
+    };
+    let from_client =
+        |flags, seq, ack| Segment::v4(CLIENT, 40_000, SERVER, 21, flags).numbers(seq, ack);
+    let from_server =
+        |flags, seq, ack| Segment::v4(66, 21, CLIENT, 40_000, flags).numbers(seq, ack);
+    one(&engine, from_client(SYN, 100, 0).bytes(), &to_inside);
+    one(&engine, from_server(SYN | ACK, 900, 101).bytes(), &apply());
+    one(&engine, from_client(ACK, 101, 901).bytes(), &apply());
+    let mut said = from_server(PSH | ACK, 901, 101);
+    said.payload = b"227 Entering Passive Mode (10,0,0,66,200,10)\r\n".to_vec();
+    let heard = one(&engine, said.bytes(), &apply());
+    let mut right = Segment::v4(SERVER, 21, CLIENT, 40_000, PSH | ACK).numbers(901, 101);
+    right.payload = b"227 Entering Passive Mode (10,0,0,2,200,10)\r\n".to_vec();
+    assert_eq!(heard.bytes, right.bytes());
+    // What the client acknowledges is one byte shorter than what the server said.
+    let heard = 901 + right.payload.len() as u32;
+    let acknowledged = one(&engine, from_client(ACK, 101, heard).bytes(), &apply());
+    let told = Segment::v4(CLIENT, 40_000, 66, 21, ACK).numbers(101, heard + 1);
+    assert_eq!(acknowledged.bytes, told.bytes());
+    // The data connection goes the same way.
+    let commit = Action {
+        commit: true,
+        ..apply()
+    };
+    let data = syn(Ip::v4(CLIENT), 40_001, Ip::v4(SERVER), 200 * 256 + 10);
+    let first = one(&engine, data, &commit);
+    assert_eq!(
+        first.metadata.state,
+        state::TRK | state::NEW | state::REL | state::DNAT
+    );
+    assert_eq!(
+        first.bytes,
+        syn(Ip::v4(CLIENT), 40_001, inside, 200 * 256 + 10)
+    );
+}
+
+#[test]
+fn a_tftp_transfer_through_source_nat_leads_back_to_the_client() {
+    let engine = engine();
+    let action = hidden(Action {
+        helper: Some(Helper::Tftp),
+        ..ftp()
+    });
+    let text = b"\0\x01file\0octet\0";
+    let request = udp(Ip::v4(CLIENT), 5000, Ip::v4(SERVER), 69, text);
+    let sent = one(&engine, request, &action);
+    assert_eq!(sent.bytes, udp(PUBLIC, 5000, Ip::v4(SERVER), 69, text));
+    let data = udp(Ip::v4(SERVER), 3333, PUBLIC, 5000, b"\0\x03\0\x01data");
+    let commit = Action {
+        commit: true,
+        ..apply()
+    };
+    let first = one(&engine, data, &commit);
+    assert_eq!(
+        first.metadata.state,
+        state::TRK | state::NEW | state::REL | state::DNAT
+    );
+    assert_eq!(
+        first.bytes,
+        udp(
+            Ip::v4(SERVER),
+            3333,
+            Ip::v4(CLIENT),
+            5000,
+            b"\0\x03\0\x01data"
+        )
+    );
 }

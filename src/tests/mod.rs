@@ -5,8 +5,10 @@ pub(crate) mod packets;
 
 #[expect(unsafe_code, reason = "an allocator that counts")]
 mod allocations;
+mod checksums;
 mod engine;
 mod events;
+mod flush;
 mod fragments;
 #[expect(unreachable_pub, reason = "the fuzz targets include this file, too")]
 mod fuzz;
@@ -15,9 +17,12 @@ mod header;
 mod helpers;
 mod layers;
 mod layout;
+mod limits;
 mod merge;
 #[expect(unreachable_pub, reason = "the fuzz targets include it")]
 mod model;
 mod nat;
 mod offload;
 mod tracking;
+mod rules_nat;
+mod timeouts;

@@ -12,6 +12,9 @@ use crate::packet::{Checksum, Family, proto};
 use crate::reason::Reason;
 use crate::tests::packets::{self, Ip, Segment, echo, fragment, sctp, udp, unreachable};
 
+mod captures;
+mod properties;
+
 const TRACKED: u8 = state::TRK;
 
 fn engine() -> Engine {
@@ -613,4 +616,117 @@ fn a_fragment_is_never_translated_by_itself() {
     let sent = one(&engine, first.clone(), &snat(to(Ip::v4(9), None)));
     assert_eq!(sent.metadata.state, TRACKED | state::INV);
     assert_eq!(sent.bytes, first);
+}
+
+#[test]
+fn a_translation_is_chosen_at_commit_only() {
+    let engine = engine();
+    let rule = snat(to(Ip::v4(9), Some((5000, 5000))));
+    let look = Action {
+        commit: false,
+        ..rule
+    };
+    let packet = udp(Ip::v4(1), 7, Ip::v4(2), 80, b"q");
+    let seen = one(&engine, packet.clone(), &look);
+    assert_eq!(seen.metadata.state, TRACKED | state::NEW);
+    assert_eq!((seen.bytes, engine.connections()), (packet.clone(), 0));
+    // A connection without translation gets none by a later rule.
+    one(&engine, packet.clone(), &committing(Nat::default()));
+    let again = one(&engine, packet.clone(), &rule);
+    assert_eq!(again.bytes, packet);
+    assert_eq!(again.metadata.state, TRACKED | state::NEW);
+}
+
+#[test]
+fn force_implies_commit() {
+    let engine = engine();
+    let force = Action {
+        commit: false,
+        force: true,
+        ..snat(to(Ip::v4(9), Some((5000, 5000))))
+    };
+    let sent = one(&engine, udp(Ip::v4(1), 7, Ip::v4(2), 80, b"q"), &force);
+    assert_eq!(sent.bytes, udp(Ip::v4(9), 5000, Ip::v4(2), 80, b"q"));
+    assert_eq!(engine.connections(), 1);
+}
+
+#[test]
+fn zones_share_no_ports_and_no_translations() {
+    let engine = engine();
+    let rule = snat(to(Ip::v4(9), Some((5000, 5000))));
+    for zone in [0, 1, 65_535] {
+        let action = Action { zone, ..rule };
+        let sent = one(&engine, udp(Ip::v4(1), 7, Ip::v4(2), 80, b"q"), &action);
+        assert_eq!(sent.bytes, udp(Ip::v4(9), 5000, Ip::v4(2), 80, b"q"));
+    }
+    let elsewhere = Action { zone: 2, ..apply() };
+    let answer = udp(Ip::v4(2), 80, Ip::v4(9), 5000, b"a");
+    let back = one(&engine, answer.clone(), &elsewhere);
+    assert_eq!(back.metadata.state, TRACKED | state::NEW);
+    assert_eq!(back.bytes, answer);
+}
+
+#[test]
+fn a_persistent_source_keeps_its_address_to_every_destination() {
+    let engine = engine();
+    let action = committing(Nat {
+        source: Some(NatRange {
+            min_address: Ip::v4(20).number(),
+            max_address: Ip::v4(200).number(),
+            ports: None,
+        }),
+        selection: NatSelection::Persistent,
+        ..Nat::default()
+    });
+    let shown = |client: u8, server: u8, sport: u16| {
+        let packet = udp(Ip::v4(client), sport, Ip::v4(server), 80, b"q");
+        one(&engine, packet, &action).bytes[12..16].to_vec()
+    };
+    let of_one: std::collections::HashSet<_> = (210..220)
+        .map(|server| shown(1, server, u16::from(server)))
+        .collect();
+    let of_many: std::collections::HashSet<_> =
+        (1..11).map(|client| shown(client, 220, 7)).collect();
+    assert_eq!(of_one.len(), 1);
+    assert!(of_many.len() > 5);
+}
+
+#[test]
+fn the_mark_of_a_translated_connection_may_change_on_its_reply() {
+    let engine = engine();
+    let action = snat(to(Ip::v4(9), Some((5000, 5000))));
+    one(&engine, udp(Ip::v4(1), 7, Ip::v4(2), 80, b"q"), &action);
+    let marked = Action {
+        commit: true,
+        mark: Some(Masked {
+            value: 3,
+            mask: u32::MAX,
+        }),
+        ..apply()
+    };
+    let back = one(&engine, udp(Ip::v4(2), 80, Ip::v4(9), 5000, b"a"), &marked);
+    assert_eq!(back.bytes, udp(Ip::v4(2), 80, Ip::v4(1), 7, b"a"));
+    let next = one(&engine, udp(Ip::v4(1), 7, Ip::v4(2), 80, b"q"), &apply());
+    assert_eq!((back.metadata.mark, next.metadata.mark), (3, 3));
+}
+
+#[test]
+fn new_connections_to_one_service_are_spread_over_its_servers() {
+    let engine = engine();
+    let action = dnat(NatRange {
+        min_address: Ip::v4(50).number(),
+        max_address: Ip::v4(53).number(),
+        ports: Some((80, 80)),
+    });
+    let mut load = std::collections::HashMap::new();
+    for sport in 1000..1400 {
+        let packet = udp(Ip::v4(1), sport, Ip::v4(2), 8080, b"q");
+        let sent = one(&engine, packet.clone(), &action);
+        let server = sent.bytes[19];
+        *load.entry(server).or_insert(0) += 1;
+        // And stays where it is.
+        assert_eq!(one(&engine, packet, &apply()).bytes, sent.bytes);
+    }
+    assert_eq!(load.len(), 4);
+    assert!(load.values().all(|&count| count > 50), "{load:?}");
 }

@@ -34,8 +34,8 @@ impl Ip {
     }
 }
 
-/// The one's complement checksum of what is given, as it goes into a header.
-fn checksum(parts: &[&[u8]]) -> u16 {
+/// The one's complement sum of what is given.
+pub(crate) fn sum(parts: &[&[u8]]) -> u16 {
     let bytes: Vec<u8> = parts.concat();
     let mut sum = 0_u32;
     for pair in bytes.chunks(2) {
@@ -43,7 +43,12 @@ fn checksum(parts: &[&[u8]]) -> u16 {
         sum += u32::from(pair[0]) << 8 | u32::from(low);
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    !(sum as u16)
+    sum as u16
+}
+
+/// The checksum of what is given, as it goes into a header.
+fn checksum(parts: &[&[u8]]) -> u16 {
+    !sum(parts)
 }
 
 /// CRC32c, bit by bit.
@@ -87,7 +92,7 @@ pub(crate) fn ip(src: Ip, dst: Ip, protocol: u8, payload: &[u8]) -> Vec<u8> {
     }
 }
 
-fn pseudo_header(src: Ip, dst: Ip, protocol: u8, len: usize) -> Vec<u8> {
+pub(crate) fn pseudo_header(src: Ip, dst: Ip, protocol: u8, len: usize) -> Vec<u8> {
     let mut header = Vec::new();
     match (src, dst) {
         (Ip::V4(src), Ip::V4(dst)) => {
