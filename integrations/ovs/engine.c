@@ -118,8 +118,9 @@ engine_create(struct engine **engine_)
 void
 engine_destroy(struct engine *engine)
 {
-    engine_offload_destroy(engine->offload, time_msec());
+    engine_offload_unlist(engine->offload);
     conntrack_destroy(engine->tracker);
+    engine_offload_destroy(engine->offload);
     ovs_mutex_destroy(&engine->mutex);
     free(engine);
 }

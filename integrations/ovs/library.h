@@ -54,9 +54,14 @@ is_icmp(uint8_t protocol)
     return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
 }
 
-/* An instance's offload, which is the dummy provider's; `tracker` must be there. */
+/* A connection as Open vSwitch lists it; to be given back with ct_dpif_entry_uninit(). */
+void engine_entry(struct ct_dpif_entry *, const struct ct_connection *);
+
+/* An instance's offload. Its tracker is destroyed after engine_offload_unlist() and before
+ * engine_offload_destroy(). engine_offload_run() is for one thread at a time. */
 struct engine_offload *engine_offload_create(struct engine *, long long now);
-void engine_offload_destroy(struct engine_offload *, long long now);
+void engine_offload_unlist(struct engine_offload *);
+void engine_offload_destroy(struct engine_offload *);
 void engine_offload_run(struct engine_offload *, long long now);
 
 #endif

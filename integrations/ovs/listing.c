@@ -102,30 +102,35 @@ tcp_from_library(struct ct_dpif_protoinfo *to, const struct ct_connection *from)
     to->tcp.flags_reply = from->tcp_flags[1];
 }
 
+void
+engine_entry(struct ct_dpif_entry *entry, const struct ct_connection *connection)
+{
+    memset(entry, 0, sizeof *entry);
+    tuple_from_library(&entry->tuple_orig, &connection->original);
+    tuple_from_library(&entry->tuple_reply, &connection->reply);
+    tuple_from_library(&entry->tuple_parent, &connection->parent);
+    entry->zone = connection->original.zone;
+    entry->mark = connection->mark;
+    entry->labels = label_from_library(connection->label);
+    entry->timeout = connection->remaining_ms / 1000;
+    if (connection->original.protocol == IPPROTO_TCP) {
+        tcp_from_library(&entry->protoinfo, connection);
+    }
+    if (connection->helper == CT_HELPER_FTP || connection->helper == CT_HELPER_TFTP) {
+        entry->helper.name = xstrdup(connection->helper == CT_HELPER_FTP ? "ftp" : "tftp");
+    }
+}
+
 int
 engine_dump_next(struct engine_dump *dump, struct ct_dpif_entry *entry, long long now)
 {
     struct ct_connection connection = { .size = sizeof connection };
     int error = conntrack_dump_next(dump->engine->tracker, &dump->place, now, &connection);
 
-    if (error) {
-        return error;
+    if (!error) {
+        engine_entry(entry, &connection);
     }
-    memset(entry, 0, sizeof *entry);
-    tuple_from_library(&entry->tuple_orig, &connection.original);
-    tuple_from_library(&entry->tuple_reply, &connection.reply);
-    tuple_from_library(&entry->tuple_parent, &connection.parent);
-    entry->zone = connection.original.zone;
-    entry->mark = connection.mark;
-    entry->labels = label_from_library(connection.label);
-    entry->timeout = connection.remaining_ms / 1000;
-    if (connection.original.protocol == IPPROTO_TCP) {
-        tcp_from_library(&entry->protoinfo, &connection);
-    }
-    if (connection.helper == CT_HELPER_FTP || connection.helper == CT_HELPER_TFTP) {
-        entry->helper.name = xstrdup(connection.helper == CT_HELPER_FTP ? "ftp" : "tftp");
-    }
-    return 0;
+    return error;
 }
 
 void
