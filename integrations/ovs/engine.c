@@ -253,6 +253,59 @@ may_grow(const struct dp_packet *packet, const struct engine_action *action)
                || tcp->tcp_dst == htons(FTP_PORT));
 }
 
+/* Open vSwitch's reassembly of IPv6 writes the transport protocol into the first header and leaves the
+ * extension headers where they are: what lies there is not what the headers say, and only l4_ofs knows.
+ * For the library the first header is moved to the transport header for a while. What was there is kept
+ * in `cookie`. */
+static bool
+is_ipv6_reassembled(const struct dp_packet *packet)
+{
+    const struct ovs_16aligned_ip6_hdr *ip6 = dp_packet_l3(packet);
+
+    if (packet->l4_ofs <= packet->l3_ofs + sizeof *ip6 || (ip6->ip6_ctlun.ip6_un2_vfc >> 4) != 6) {
+        return false;
+    }
+    switch (ip6->ip6_ctlun.ip6_un1.ip6_un1_nxt) {
+    case IPPROTO_HOPOPTS:
+    case IPPROTO_ROUTING:
+    case IPPROTO_FRAGMENT:
+    case IPPROTO_AH:
+    case IPPROTO_DSTOPTS:
+    case IPPROTO_MH:
+        return false;
+    default:
+        return true;
+    }
+}
+
+static void
+straighten(struct ct_packet *to, const struct dp_packet *packet)
+{
+    struct ovs_16aligned_ip6_hdr *ip6 = dp_packet_l3(packet);
+    size_t n = packet->l4_ofs - packet->l3_ofs;
+
+    to->cookie = (uintptr_t) xmemdup(ip6, n);
+    to->length -= (uint8_t *) dp_packet_l4(packet) - to->data - sizeof *ip6;
+    to->data = (uint8_t *) dp_packet_l4(packet) - sizeof *ip6;
+    to->l3_offset = 0;
+    to->l4_offset = sizeof *ip6;
+    memmove(to->data, ip6, sizeof *ip6);
+    ip6 = (struct ovs_16aligned_ip6_hdr *) to->data;
+    ip6->ip6_ctlun.ip6_un1.ip6_un1_plen = htons(to->length - sizeof *ip6);
+}
+
+static void
+bend_back(const struct ct_packet *from, struct dp_packet *packet)
+{
+    struct ovs_16aligned_ip6_hdr *kept = (struct ovs_16aligned_ip6_hdr *) (uintptr_t) from->cookie;
+    const struct ovs_16aligned_ip6_hdr *moved = (const struct ovs_16aligned_ip6_hdr *) from->data;
+
+    kept->ip6_src = moved->ip6_src;
+    kept->ip6_dst = moved->ip6_dst;
+    memcpy(dp_packet_l3(packet), kept, packet->l4_ofs - packet->l3_ofs);
+    free(kept);
+}
+
 static void
 describe(struct ct_packet *to, struct ct_tuple *original, struct dp_packet *packet,
          const struct engine_action *action)
@@ -275,6 +328,9 @@ describe(struct ct_packet *to, struct ct_tuple *original, struct dp_packet *pack
         to->flags = checksums(packet);
         to->l3_offset = packet->l3_ofs;
         to->l4_offset = packet->l4_ofs;
+        if (OVS_UNLIKELY(is_ipv6_reassembled(packet))) {
+            straighten(to, packet);
+        }
     }
     to->in_port = odp_to_u32(md->in_port.odp_port);
 
@@ -338,8 +394,11 @@ conclude(const struct engine *engine, struct dp_packet *packet, const struct ct_
     md->icmp_related = from->connection_flags & CT_CONN_ICMP_RELATED;
     original_from_library(md, from->orig_tuple);
 
+    if (OVS_UNLIKELY(from->cookie)) {
+        bend_back(from, packet);
+    }
     if (OVS_UNLIKELY(from->length_delta)) {
-        dp_packet_set_size(packet, from->length);
+        dp_packet_set_size(packet, from->data + from->length - (uint8_t *) dp_packet_data(packet));
         dp_packet_set_l2_pad_size(packet, 0);
     }
     if (OVS_UNLIKELY(from->reason)) {
