@@ -132,9 +132,12 @@ state_name(uint32_t state)
 static void
 format_standings(const struct engine_offload *offload, uint64_t connection, struct ds *ds)
 {
-    struct ct_offload_standing standings[PROVIDERS] = { { .size = sizeof standings[0] } };
+    struct ct_offload_standing standings[PROVIDERS];
     uint32_t n = ARRAY_SIZE(standings);
 
+    for (size_t i = 0; i < ARRAY_SIZE(standings); i++) {
+        standings[i].size = sizeof standings[i];
+    }
     if (ct_offload_get_standing(offload->engine->tracker, connection, standings, &n)) {
         n = 0;
     }

@@ -5,6 +5,7 @@
 
 #include <config.h>
 
+#include "dpif.h"
 #include "hash.h"
 #include "netdev-offload.h"
 #include "netdev.h"
@@ -34,18 +35,46 @@ struct ports {
     struct hmap records;
 };
 
-/* A tracker does not know the type of its datapath; the userspace one has these two. */
+/* --- devices ------------------------------------------------------------------------------------ */
+
+/* Ports are kept by number and type of datapath, and types are compared as pointers. A tracker knows
+ * neither: types are learned as ports are added (the linker puts __wrap_... in front of the function). */
+static struct ovs_mutex types_mutex = OVS_MUTEX_INITIALIZER;
+static const char *types[4] OVS_GUARDED_BY(types_mutex);
+
+int __real_netdev_ports_insert(struct netdev *, struct dpif_port *);
+int __wrap_netdev_ports_insert(struct netdev *, struct dpif_port *);
+
+int
+__wrap_netdev_ports_insert(struct netdev *netdev, struct dpif_port *port)
+{
+    const char *type = netdev_get_dpif_type(netdev);
+
+    ovs_mutex_lock(&types_mutex);
+    for (size_t i = 0; i < ARRAY_SIZE(types) && types[i] != type; i++) {
+        if (!types[i]) {
+            types[i] = type;
+            break;
+        }
+    }
+    ovs_mutex_unlock(&types_mutex);
+    return __real_netdev_ports_insert(netdev, port);
+}
+
 static struct netdev *
 device_of_port(uint32_t number)
 {
-    static const char *types[] = { "netdev", "dummy" };
     struct netdev *netdev = NULL;
 
-    for (size_t i = 0; i < ARRAY_SIZE(types) && !netdev; i++) {
+    ovs_mutex_lock(&types_mutex);
+    for (size_t i = 0; i < ARRAY_SIZE(types) && types[i] && !netdev; i++) {
         netdev = netdev_ports_get(u32_to_odp(number), types[i]);
     }
+    ovs_mutex_unlock(&types_mutex);
     return netdev;
 }
+
+/* --- records ------------------------------------------------------------------------------------ */
 
 static void
 set_port(struct port *port, uint32_t number)
