@@ -159,6 +159,7 @@ original_to_library(struct ct_tuple *to, const struct pkt_metadata *md)
 {
     ovs_be16 src_port, dst_port;
 
+    memset(to, 0, sizeof *to);
     if (md->ct_orig_tuple_ipv6) {
         const struct ovs_key_ct_tuple_ipv6 *from = &md->ct_orig_tuple.ipv6;
 
@@ -312,8 +313,6 @@ describe(struct ct_packet *to, struct ct_tuple *original, struct dp_packet *pack
 {
     const struct pkt_metadata *md = &packet->md;
 
-    memset(to, 0, sizeof *to);
-    memset(original, 0, sizeof *original);
     to->orig_tuple = original;
 
     /* Without a transport header there is nothing to track, and what comes from reassembly as invalid
@@ -345,6 +344,8 @@ describe(struct ct_packet *to, struct ct_tuple *original, struct dp_packet *pack
                                    | (md->icmp_related ? CT_CONN_ICMP_RELATED : 0);
         }
         original_to_library(original, md);
+    } else {
+        original->ip_version = 0;
     }
 }
 
@@ -483,6 +484,7 @@ engine_execute(struct engine *engine, struct dp_packet_batch *batch,
     for (size_t first = 0; first < count; first += BATCH) {
         size_t n = MIN(count - first, BATCH);
 
+        memset(packets, 0, n * sizeof packets[0]);
         for (size_t i = 0; i < n; i++) {
             describe(&packets[i], &originals[i], batch->packets[first + i], action_);
         }
@@ -494,7 +496,7 @@ engine_execute(struct engine *engine, struct dp_packet_batch *batch,
             VLOG_ERR_RL(&rl, "packets cannot be tracked: %s", ct_last_error());
             for (size_t i = 0; i < n; i++) {
                 conntrack_clear(&packets[i]);
-                memset(&originals[i], 0, sizeof originals[i]);
+                originals[i].ip_version = 0;
                 packets[i].ct_state = CT_STATE_INVALID | CT_STATE_TRACKED;
                 packets[i].ct_zone = action.zone;
             }
