@@ -32,9 +32,6 @@ COVERAGE_DEFINE(conntrack_tcp_seq_chk_bypass);
 COVERAGE_DEFINE(conntrack_tcp_seq_chk_failed);
 COVERAGE_DEFINE(conntrack_invalid_tcp_flags);
 
-/* Packets described at a time. */
-#define BATCH 32
-
 /* By how much a helper may lengthen a packet: an address and a port of IPv6, in words. */
 #define GROWTH 64
 
@@ -109,6 +106,7 @@ engine_create(struct engine **engine_)
         engine->meanings[reason] = meaning_of(ct_reason_name(reason));
     }
     ovs_mutex_init(&engine->mutex);
+    engine->reassembly = reassembly_create(engine);
     engine->offload = engine_offload_create(engine, time_msec());
     VLOG_INFO("connections are tracked by libctoffload %s", ct_version());
     *engine_ = engine;
@@ -120,6 +118,7 @@ engine_destroy(struct engine *engine)
 {
     engine_offload_unlist(engine->offload);
     conntrack_destroy(engine->tracker);
+    reassembly_destroy(engine->reassembly);
     engine_offload_destroy(engine->offload);
     ovs_mutex_destroy(&engine->mutex);
     free(engine);
@@ -147,6 +146,7 @@ engine_sweep(struct engine *engine, long long now)
     ovs_mutex_lock(&engine->mutex);
     conntrack_sweep(engine->tracker, now, 0, NULL);
     report_statistics(engine);
+    reassembly_run(engine->reassembly, now);
     engine_offload_run(engine->offload, now);
     ovs_mutex_unlock(&engine->mutex);
 }
@@ -254,70 +254,20 @@ may_grow(const struct dp_packet *packet, const struct engine_action *action)
                || tcp->tcp_dst == htons(FTP_PORT));
 }
 
-/* Open vSwitch's reassembly of IPv6 writes the transport protocol into the first header and leaves the
- * extension headers where they are: what lies there is not what the headers say, and only l4_ofs knows.
- * For the library the first header is moved to the transport header for a while. What was there is kept
- * in `cookie`. */
-static bool
-is_ipv6_reassembled(const struct dp_packet *packet)
-{
-    const struct ovs_16aligned_ip6_hdr *ip6 = dp_packet_l3(packet);
-
-    if (packet->l4_ofs <= packet->l3_ofs + sizeof *ip6 || (ip6->ip6_ctlun.ip6_un2_vfc >> 4) != 6) {
-        return false;
-    }
-    switch (ip6->ip6_ctlun.ip6_un1.ip6_un1_nxt) {
-    case IPPROTO_HOPOPTS:
-    case IPPROTO_ROUTING:
-    case IPPROTO_FRAGMENT:
-    case IPPROTO_AH:
-    case IPPROTO_DSTOPTS:
-    case IPPROTO_MH:
-        return false;
-    default:
-        return true;
-    }
-}
-
 static void
-straighten(struct ct_packet *to, const struct dp_packet *packet)
-{
-    struct ovs_16aligned_ip6_hdr *ip6 = dp_packet_l3(packet);
-    size_t n = packet->l4_ofs - packet->l3_ofs;
-
-    to->cookie = (uintptr_t) xmemdup(ip6, n);
-    to->length -= (uint8_t *) dp_packet_l4(packet) - to->data - sizeof *ip6;
-    to->data = (uint8_t *) dp_packet_l4(packet) - sizeof *ip6;
-    to->l3_offset = 0;
-    to->l4_offset = sizeof *ip6;
-    memmove(to->data, ip6, sizeof *ip6);
-    ip6 = (struct ovs_16aligned_ip6_hdr *) to->data;
-    ip6->ip6_ctlun.ip6_un1.ip6_un1_plen = htons(to->length - sizeof *ip6);
-}
-
-static void
-bend_back(const struct ct_packet *from, struct dp_packet *packet)
-{
-    struct ovs_16aligned_ip6_hdr *kept = (struct ovs_16aligned_ip6_hdr *) (uintptr_t) from->cookie;
-    const struct ovs_16aligned_ip6_hdr *moved = (const struct ovs_16aligned_ip6_hdr *) from->data;
-
-    kept->ip6_src = moved->ip6_src;
-    kept->ip6_dst = moved->ip6_dst;
-    memcpy(dp_packet_l3(packet), kept, packet->l4_ofs - packet->l3_ofs);
-    free(kept);
-}
-
-static void
-describe(struct ct_packet *to, struct ct_tuple *original, struct dp_packet *packet,
-         const struct engine_action *action)
+describe(struct ct_packet *to, struct ct_tuple *original, struct engine *engine,
+         struct dp_packet *packet, const struct engine_action *action)
 {
     const struct pkt_metadata *md = &packet->md;
 
-    to->orig_tuple = original;
+    /* Without a transport header there is nothing to track, which an empty packet says. */
+    if (dp_packet_l3(packet) && dp_packet_l4(packet)) {
+        struct fragment *fragment = reassembly_note(engine->reassembly, packet, action);
 
-    /* Without a transport header there is nothing to track, and what comes from reassembly as invalid
-     * (an expired fragment) stays so: an empty packet says both. */
-    if (dp_packet_l3(packet) && dp_packet_l4(packet) && md->ct_state != CS_INVALID) {
+        if (OVS_UNLIKELY(fragment)) {
+            to->cookie = (uintptr_t) fragment;
+            original = reassembly_original(fragment);
+        }
         if (OVS_UNLIKELY(action->nat && packet->source == DPBUF_MALLOC && may_grow(packet, action))) {
             dp_packet_prealloc_tailroom(packet, GROWTH);
         }
@@ -327,10 +277,8 @@ describe(struct ct_packet *to, struct ct_tuple *original, struct dp_packet *pack
         to->flags = checksums(packet);
         to->l3_offset = packet->l3_ofs;
         to->l4_offset = packet->l4_ofs;
-        if (OVS_UNLIKELY(is_ipv6_reassembled(packet))) {
-            straighten(to, packet);
-        }
     }
+    to->orig_tuple = original;
     to->in_port = odp_to_u32(md->in_port.odp_port);
 
     if (md->ct_state) {
@@ -381,8 +329,8 @@ account(const struct engine *engine, uint8_t reason)
     }
 }
 
-static void
-conclude(const struct engine *engine, struct dp_packet *packet, const struct ct_packet *from)
+void
+engine_conclude(const struct engine *engine, struct dp_packet *packet, const struct ct_packet *from)
 {
     struct pkt_metadata *md = &packet->md;
 
@@ -395,11 +343,8 @@ conclude(const struct engine *engine, struct dp_packet *packet, const struct ct_
     md->icmp_related = from->connection_flags & CT_CONN_ICMP_RELATED;
     original_from_library(md, from->orig_tuple);
 
-    if (OVS_UNLIKELY(from->cookie)) {
-        bend_back(from, packet);
-    }
     if (OVS_UNLIKELY(from->length_delta)) {
-        dp_packet_set_size(packet, from->data + from->length - (uint8_t *) dp_packet_data(packet));
+        dp_packet_set_size(packet, from->length);
         dp_packet_set_l2_pad_size(packet, 0);
     }
     if (OVS_UNLIKELY(from->reason)) {
@@ -470,41 +415,65 @@ action_to_library(struct ct_action *to, const struct engine_action *from)
     }
 }
 
+/* Nobody looked at these packets, and the rules of the flow table shall know. */
+static void
+leave_untracked(struct ct_packet packets[], size_t n, uint16_t zone)
+{
+    static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(5, 5);
+
+    VLOG_ERR_RL(&rl, "packets cannot be tracked: %s", ct_last_error());
+    for (size_t i = 0; i < n; i++) {
+        conntrack_clear(&packets[i]);
+        packets[i].orig_tuple->ip_version = 0;
+        packets[i].ct_state = CT_STATE_INVALID | CT_STATE_TRACKED;
+        packets[i].ct_zone = zone;
+    }
+}
+
 int
 engine_execute(struct engine *engine, struct dp_packet_batch *batch,
                const struct engine_action *action_, long long now)
 {
-    struct ct_packet packets[BATCH] __attribute__((aligned(64)));
-    struct ct_tuple originals[BATCH];
-    size_t count = dp_packet_batch_size(batch);
+    struct ct_packet packets[NETDEV_MAX_BURST] __attribute__((aligned(64)));
+    struct ct_tuple originals[NETDEV_MAX_BURST];
+    size_t n = dp_packet_batch_size(batch);
     struct ct_action action;
-    int error = 0;
+    uint32_t recirc_id;
+    int error;
 
-    action_to_library(&action, action_);
-    for (size_t first = 0; first < count; first += BATCH) {
-        size_t n = MIN(count - first, BATCH);
-
-        memset(packets, 0, n * sizeof packets[0]);
-        for (size_t i = 0; i < n; i++) {
-            describe(&packets[i], &originals[i], batch->packets[first + i], action_);
-        }
-        error = conntrack_execute(engine->tracker, packets, n, &action, now);
-        if (OVS_UNLIKELY(error)) {
-            static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(5, 5);
-
-            /* Nobody looked at these packets, and the rules of the flow table shall know. */
-            VLOG_ERR_RL(&rl, "packets cannot be tracked: %s", ct_last_error());
-            for (size_t i = 0; i < n; i++) {
-                conntrack_clear(&packets[i]);
-                originals[i].ip_version = 0;
-                packets[i].ct_state = CT_STATE_INVALID | CT_STATE_TRACKED;
-                packets[i].ct_zone = action.zone;
-            }
-        }
-        for (size_t i = 0; i < n; i++) {
-            conclude(engine, batch->packets[first + i], &packets[i]);
-        }
+    if (!n) {
+        return 0;
     }
+    recirc_id = batch->packets[0]->md.recirc_id;
+    action_to_library(&action, action_);
+    memset(packets, 0, n * sizeof packets[0]);
+    for (size_t i = 0; i < n; i++) {
+        describe(&packets[i], &originals[i], engine, batch->packets[i], action_);
+    }
+    error = conntrack_execute(engine->tracker, packets, n, &action, now);
+    if (OVS_UNLIKELY(error)) {
+        leave_untracked(packets, n, action.zone);
+    }
+    dp_packet_batch_refill_init(batch);
+    for (size_t i = 0; i < n; i++) {
+        struct dp_packet *packet = batch->packets[i];
+
+        if (OVS_UNLIKELY(packets[i].verdict == CT_VERDICT_HELD)) {
+            continue;
+        }
+        engine_conclude(engine, packet, &packets[i]);
+        if (OVS_UNLIKELY(packets[i].cookie)) {
+            reassembly_forget(engine->reassembly,
+                              (struct fragment *) (uintptr_t) packets[i].cookie);
+        }
+        dp_packet_batch_refill(batch, packet, i);
+    }
+    reassembly_collect(engine->reassembly, batch, action_, recirc_id, now);
     return error;
 }
 
+struct ipf *
+engine_reassembly(struct engine *engine)
+{
+    return engine->reassembly;
+}

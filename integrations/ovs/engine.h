@@ -42,6 +42,7 @@ struct engine_nat {
 /* A ct() action. */
 struct engine_action {
     uint16_t zone;
+    ovs_be16 dl_type;                       /* Of all packets. */
     bool commit;
     bool force;
     const uint32_t *mark;                   /* Value and mask, or NULL. */
@@ -63,6 +64,9 @@ struct engine_zone_limit {
 
 int engine_create(struct engine **);
 void engine_destroy(struct engine *);
+
+/* What lib/ipf.h is about. */
+struct ipf *engine_reassembly(struct engine *);
 
 int engine_execute(struct engine *, struct dp_packet_batch *, const struct engine_action *,
                    long long now);

@@ -18,7 +18,10 @@
 
 #include "engine.h"
 
+struct dp_packet;
+struct dp_packet_batch;
 struct engine_offload;
+struct fragment;
 
 struct engine {
     struct conntrack *tracker;
@@ -27,6 +30,7 @@ struct engine {
     struct ovs_mutex mutex;             /* One sweeps at a time, and a flush waits for its turn. */
     struct ct_stats reported;           /* Statistics that went into coverage counters. */
 
+    struct ipf *reassembly;
     struct engine_offload *offload;
 };
 
@@ -56,6 +60,21 @@ is_icmp(uint8_t protocol)
 
 /* A connection as Open vSwitch lists it; to be given back with ct_dpif_entry_uninit(). */
 void engine_entry(struct ct_dpif_entry *, const struct ct_connection *);
+
+/* Writes what the library said of a packet into its metadata. */
+void engine_conclude(const struct engine *, struct dp_packet *, const struct ct_packet *);
+
+/* Fragments. reassembly_note() answers a fragment with its record, which is the packet's cookie: then its
+ * original tuple is in the record, and unless the library holds the packet it is to be forgotten.
+ * reassembly_collect() adds those that came back to a batch. */
+struct ipf *reassembly_create(struct engine *);
+void reassembly_destroy(struct ipf *);
+struct fragment *reassembly_note(struct ipf *, struct dp_packet *, const struct engine_action *);
+struct ct_tuple *reassembly_original(struct fragment *);
+void reassembly_forget(struct ipf *, struct fragment *);
+void reassembly_collect(struct ipf *, struct dp_packet_batch *, const struct engine_action *,
+                        uint32_t recirc_id, long long now);
+void reassembly_run(struct ipf *, long long now);
 
 /* An instance's offload. Its tracker is destroyed after engine_offload_unlist() and before
  * engine_offload_destroy(). engine_offload_run() is for one thread at a time. */

@@ -1,8 +1,7 @@
 /*
  * What Open vSwitch calls its connection tracker: the functions of lib/conntrack.h and
- * lib/conntrack-tp.h, without a tracker behind them. This file keeps what belongs to Open vSwitch:
- * reassembly (lib/ipf.c stays as it is, and only needs to be asked before and after), the thread that
- * sweeps by Open vSwitch's clock, and its copies of timeout policies. All else is engine.c's.
+ * lib/conntrack-tp.h, without a tracker behind them. This file keeps what belongs to Open vSwitch: the
+ * thread that sweeps by Open vSwitch's clock, and its copies of timeout policies. All else is engine.c's.
  */
 
 #include <config.h>
@@ -15,13 +14,11 @@
 #include "ct-dpif.h"
 #include "dp-packet.h"
 #include "hash.h"
-#include "ipf.h"
 #include "latch.h"
 #include "openvswitch/poll-loop.h"
 #include "openvswitch/vlog.h"
 #include "ovs-rcu.h"
 #include "ovs-thread.h"
-#include "random.h"
 #include "timeval.h"
 #include "util.h"
 
@@ -36,8 +33,6 @@ BUILD_ASSERT_DECL(DEFAULT_ZONE == ENGINE_DEFAULT_ZONE);
 
 struct conntrack {
     struct engine *engine;
-    struct ipf *ipf;
-    uint32_t hash_basis;        /* Of ipf. */
 
     struct latch exit;
     pthread_t sweeper;
@@ -73,8 +68,6 @@ conntrack_init(void)
     if (error) {
         ovs_abort(error, "cannot create a connection tracker of libctoffload");
     }
-    ct->ipf = ipf_init();
-    ct->hash_basis = random_uint32();
     ovs_mutex_init(&ct->policies_mutex);
     cmap_init(&ct->policies);
     latch_init(&ct->exit);
@@ -97,7 +90,6 @@ conntrack_destroy(struct conntrack *ct)
     }
     cmap_destroy(&ct->policies);
     ovs_mutex_destroy(&ct->policies_mutex);
-    ipf_destroy(ct->ipf);
     engine_destroy(ct->engine);
     free(ct);
 }
@@ -105,7 +97,7 @@ conntrack_destroy(struct conntrack *ct)
 struct ipf *
 conntrack_ipf_ctx(struct conntrack *ct)
 {
-    return ct->ipf;
+    return engine_reassembly(ct->engine);
 }
 
 /* --- packets ------------------------------------------------------------------------------------ */
@@ -121,6 +113,7 @@ conntrack_execute(struct conntrack *ct, struct dp_packet_batch *batch, ovs_be16 
     struct engine_nat nat;
     struct engine_action action = {
         .zone = zone,
+        .dl_type = dl_type,
         .commit = commit,
         .force = force,
         .mark = setmark,
@@ -128,7 +121,6 @@ conntrack_execute(struct conntrack *ct, struct dp_packet_batch *batch, ovs_be16 
         .helper = helper,
         .timeout_policy = tp_id,
     };
-    int error;
 
     if (info) {
         nat = (struct engine_nat) {
@@ -143,12 +135,7 @@ conntrack_execute(struct conntrack *ct, struct dp_packet_batch *batch, ovs_be16 
         action.nat = &nat;
     }
 
-    /* Fragments leave the batch until their datagram is whole; then the whole datagram is in it, and
-     * afterwards the fragments are again, translated like the datagram. */
-    ipf_preprocess_conntrack(ct->ipf, batch, now, dl_type, zone, ct->hash_basis);
-    error = engine_execute(ct->engine, batch, &action, now);
-    ipf_postprocess_conntrack(ct->ipf, batch, now, dl_type);
-    return error;
+    return engine_execute(ct->engine, batch, &action, now);
 }
 
 void
