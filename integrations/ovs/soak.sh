@@ -161,11 +161,12 @@ one() { # kind of traffic
         dns) [ "$(client dig +short +tries=1 +time=2 @10.9.0.2 soak.test)" = 10.1.2.3 ] ;;
         dns-tcp) [ "$(client dig +short +tcp +tries=1 +time=2 @fd09::2 soak.test)" = 10.1.2.3 ] ;;
         ping) client ping -q -c 2 -i 0.2 -W 1 -s 3000 10.9.0.2 >/dev/null ;;
+        ping6) client ping -q -c 2 -i 0.2 -W 1 -s 3000 fd09::2 >/dev/null ;;
         iperf-tcp) iperf -t 4 -b 80M ;;
         iperf-udp) iperf -u -t 3 -b 20M ;;
     esac
 }
-curls="http4 http6 ftp-passive4 ftp-passive6 ftp-active4 ftp-active6 tftp dns dns-tcp ping"
+curls="http4 http6 ftp-passive4 ftp-passive6 ftp-active4 ftp-active6 tftp dns dns-tcp ping ping6"
 kinds="$curls iperf-tcp iperf-udp"
 
 # Goes round some kinds of traffic until it is told to stop, and notes what arrived.
@@ -194,7 +195,7 @@ flush_one() {
 }
 
 change() {
-    case $((RANDOM % 16)) in
+    case $((RANDOM % 18)) in
         0 | 1) pipeline $((RANDOM % 3)) ;;
         2) appctl dpctl/flush-conntrack ;;
         3) appctl dpctl/flush-conntrack zone=$((1 + RANDOM % 2)) ;;
@@ -209,6 +210,8 @@ change() {
         13) appctl ctoffload/flush ;;
         14) appctl ctoffload/explain; appctl ctoffload/show; appctl ctoffload/stats ;;
         15) appctl dpctl/dump-conntrack -m; appctl dpctl/ct-stats-show; appctl dpctl/ipf-get-status -m ;;
+        16) appctl dpctl/ct-set-maxconns $((10 + RANDOM % 200)) ;;
+        17) appctl dpctl/ipf-set-max-nfrags $((RANDOM % 3)) ; appctl dpctl/ipf-set-max-nfrags 1000 ;;
     esac
 }
 
@@ -248,7 +251,7 @@ for kind in $kinds; do check "before: $kind" one "$kind"; done
 
 # Memory is compared between the end of the first minute, when every thread and table is there, and the
 # end of the last one.
-go_round a http4 http6 dns dns-tcp ping &
+go_round a http4 http6 dns dns-tcp ping ping6 &
 go_round b ftp-passive4 ftp-active6 tftp ftp-active4 ftp-passive6 &
 go_round c iperf-tcp iperf-udp &
 changes=0
@@ -268,6 +271,8 @@ done
 check "the daemon lives" kill -0 "$daemon"
 
 ovs-appctl dpctl/ct-del-limits zone=1 >/dev/null 2>&1
+appctl dpctl/ct-set-maxconns 3000000
+appctl dpctl/ipf-set-max-nfrags 1000
 appctl dpctl/ct-set-limits default=0
 appctl dpctl/ct-enable-tcp-seq-chk
 appctl ctoffload/set on
