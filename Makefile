@@ -105,3 +105,7 @@ clean:
 # --- comparisons -----------------------------------------------------------------------------------
 
 include benches/compare/Makefile c-tests/oracle/Makefile
+
+# --- switches ---------------------------------------------------------------------------------------
+
+include integrations/ovs/Makefile

@@ -124,6 +124,14 @@ def report(stock, ours):
     return passed, failed
 
 
+def write_table(path, stock, ours):
+    """The same as a table in Markdown."""
+    lines = ["| case | | stock | on libctoffload |", "|---|---|---|---|"]
+    lines += [f"| {case} | {title} | {on_stock} | {ours.get(case, [title, 'no result'])[1]} |"
+              for case, (title, on_stock) in stock.items()]
+    path.write_text("\n".join(lines) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", type=Path, required=True, help="Open vSwitch's source")
@@ -140,6 +148,7 @@ def main():
     parser.add_argument("--only-stock", action="store_true")
     parser.add_argument("--again", action=argparse.BooleanOptionalAction, default=True,
                         help="run failed cases alone once more")
+    parser.add_argument("--table", type=Path, help="also write the table here, in Markdown")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     for name in ("source", "build", "ours", "python", "out"):
@@ -166,6 +175,8 @@ def main():
     ours = run_engine(options, "ours", options.ours, listed)
     (options.out / "ours.json").write_text(json.dumps(ours, indent=1) + "\n")
     passed, failed = report(stock, ours)
+    if options.table:
+        write_table(options.table, stock, ours)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 

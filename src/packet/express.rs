@@ -37,6 +37,8 @@ pub fn express(facts: &mut Facts, bytes: &[u8], hints: &Hints, options: &Options
         return false;
     }
     let segment = &packet[ipv4::SHORTEST..total];
+    // RFC 768: a datagram without a checksum has zero in its place.
+    let mut summed = true;
     let transport = match header[PROTOCOL] {
         proto::TCP => {
             let Some(tcp) = segment.first_chunk::<{ tcp::SHORTEST }>() else {
@@ -72,6 +74,7 @@ pub fn express(facts: &mut Facts, bytes: &[u8], hints: &Hints, options: &Options
             if usize::from(be16(udp, udp::LENGTH)) != segment.len() {
                 return false;
             }
+            summed = be16(udp, udp::CHECKSUM) != 0;
             Transport::Udp(be16(udp, 0), be16(udp, 2))
         }
         _ => return false,
@@ -96,7 +99,8 @@ pub fn express(facts: &mut Facts, bytes: &[u8], hints: &Hints, options: &Options
         return false;
     }
     if !vouched(hints.l4_checksum)
-        && (hints.l4_checksum == Checksum::Bad || !sums_up(src, dst, header[PROTOCOL], segment))
+        && (hints.l4_checksum == Checksum::Bad
+            || summed && !sums_up(src, dst, header[PROTOCOL], segment))
     {
         return false;
     }
@@ -125,7 +129,7 @@ fn be32<const N: usize>(header: &[u8; N], at: usize) -> u32 {
     u32_at(header, at).unwrap_or_default()
 }
 
-/// The transport checksum is right. One of zero, which in UDP is none, is left to the parser.
+/// The transport checksum is right.
 #[inline(never)]
 fn sums_up(src: u32, dst: u32, protocol: u8, segment: &[u8]) -> bool {
     let len = segment.len() as u32;

@@ -622,6 +622,17 @@ fn the_express_way_takes_plain_tcp_and_udp() {
 }
 
 #[test]
+fn the_express_way_takes_a_udp_datagram_without_a_checksum() {
+    let mut facts = Facts::NONE;
+    let mut bytes = udp(Ip::v4(1), 2, Ip::v4(3), 4, b"data");
+    bytes[26..28].fill(0);
+    assert!(express(&mut facts, &bytes, &RAW, &VERIFY));
+    assert_eq!(parse(&bytes, &RAW, &VERIFY), Ok(facts));
+    bytes[27] = 1;
+    assert!(!express(&mut facts, &bytes, &RAW, &VERIFY));
+}
+
+#[test]
 fn as_netfilter_judges_port_zero_is_a_port_and_a_code_does_not_matter() {
     let netfilter = Options {
         netfilter: true,

@@ -23,6 +23,6 @@ mod merge;
 mod model;
 mod nat;
 mod offload;
-mod tracking;
 mod rules_nat;
 mod timeouts;
+mod tracking;

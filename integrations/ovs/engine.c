@@ -1,0 +1,479 @@
+/*
+ * Packets: an instance of the library, and the way of a packet there and back. Nothing is decided here.
+ * A dp_packet is described to the library where it lies, up to 32 of them per call, and what the library
+ * says of it is written to its metadata. The metadata has one word for the tracker's own use, a pointer;
+ * it holds the connection's id, which needs no reference and is harmless when the connection is gone.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "coverage.h"
+#include "dp-packet.h"
+#include "odp-netlink.h"
+#include "openvswitch/vlog.h"
+#include "packets.h"
+#include "timeval.h"
+#include "util.h"
+
+#include "library.h"
+
+VLOG_DEFINE_THIS_MODULE(conntrack_engine);
+
+/* The names of Open vSwitch's own tracker: its users and its tests look for them. */
+COVERAGE_DEFINE(conntrack_full);
+COVERAGE_DEFINE(conntrack_l3csum_err);
+COVERAGE_DEFINE(conntrack_l4csum_err);
+COVERAGE_DEFINE(conntrack_lookup_natted_miss);
+COVERAGE_DEFINE(conntrack_tcp_seq_chk_bypass);
+COVERAGE_DEFINE(conntrack_tcp_seq_chk_failed);
+COVERAGE_DEFINE(conntrack_invalid_tcp_flags);
+
+/* By how much a helper may lengthen a packet: an address and a port of IPv6, in words. */
+#define GROWTH 64
+
+#define FTP_PORT 21
+
+BUILD_ASSERT_DECL(CS_NEW == CT_STATE_NEW);
+BUILD_ASSERT_DECL(CS_ESTABLISHED == CT_STATE_ESTABLISHED);
+BUILD_ASSERT_DECL(CS_RELATED == CT_STATE_RELATED);
+BUILD_ASSERT_DECL(CS_REPLY_DIR == CT_STATE_REPLY_DIR);
+BUILD_ASSERT_DECL(CS_INVALID == CT_STATE_INVALID);
+BUILD_ASSERT_DECL(CS_TRACKED == CT_STATE_TRACKED);
+BUILD_ASSERT_DECL(CS_SRC_NAT == CT_STATE_SRC_NAT);
+BUILD_ASSERT_DECL(CS_DST_NAT == CT_STATE_DST_NAT);
+BUILD_ASSERT_DECL(sizeof(struct conn *) >= sizeof(uint64_t));
+
+/* What the library's reasons mean to Open vSwitch. */
+enum meaning {
+    NOTHING,
+    BAD_IP_CHECKSUM,
+    BAD_L4_CHECKSUM,
+    BAD_TCP_FLAGS,
+    BAD_TCP_SEQUENCE,
+    FULL,
+    NAT_EXHAUSTED,
+};
+
+/* --- instances ---------------------------------------------------------------------------------- */
+
+static enum meaning
+meaning_of(const char *reason)
+{
+    static const struct {
+        const char *reason;
+        enum meaning meaning;
+    } table[] = {
+        { "IpChecksum", BAD_IP_CHECKSUM },
+        { "L4Checksum", BAD_L4_CHECKSUM },
+        { "TcpFlags", BAD_TCP_FLAGS },
+        { "TcpAboveWindow", BAD_TCP_SEQUENCE },
+        { "TcpBelowWindow", BAD_TCP_SEQUENCE },
+        { "TcpAckAboveData", BAD_TCP_SEQUENCE },
+        { "TcpAckTooOld", BAD_TCP_SEQUENCE },
+        { "TcpResetSequence", BAD_TCP_SEQUENCE },
+        { "TableFull", FULL },
+        { "NatExhausted", NAT_EXHAUSTED },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        if (!strcmp(reason, table[i].reason)) {
+            return table[i].meaning;
+        }
+    }
+    return NOTHING;
+}
+
+int
+engine_create(struct engine **engine_)
+{
+    const struct ct_config config = {
+        .size = sizeof config,
+        .profile = CT_PROFILE_OVS,
+    };
+    struct engine *engine = xzalloc(sizeof *engine);
+    int error = conntrack_create(&config, &engine->tracker);
+
+    if (error) {
+        VLOG_ERR("%s", ct_last_error());
+        free(engine);
+        return error;
+    }
+    for (int reason = 0; reason <= UINT8_MAX; reason++) {
+        engine->meanings[reason] = meaning_of(ct_reason_name(reason));
+    }
+    ovs_mutex_init(&engine->mutex);
+    engine->reassembly = reassembly_create(engine);
+    engine->offload = engine_offload_create(engine, time_msec());
+    VLOG_INFO("connections are tracked by libctoffload %s", ct_version());
+    *engine_ = engine;
+    return 0;
+}
+
+void
+engine_destroy(struct engine *engine)
+{
+    engine_offload_unlist(engine->offload);
+    conntrack_destroy(engine->tracker);
+    reassembly_destroy(engine->reassembly);
+    engine_offload_destroy(engine->offload);
+    ovs_mutex_destroy(&engine->mutex);
+    free(engine);
+}
+
+/* Counters that the library keeps for all packets at once. */
+static void
+report_statistics(struct engine *engine)
+    OVS_REQUIRES(engine->mutex)
+{
+    struct ct_stats now = { .size = sizeof now };
+
+    if (!conntrack_get_stats(engine->tracker, &now)) {
+        COVERAGE_ADD(conntrack_lookup_natted_miss,
+                     now.lookup_natted_miss - engine->reported.lookup_natted_miss);
+        COVERAGE_ADD(conntrack_tcp_seq_chk_bypass,
+                     now.tcp_seq_chk_bypass - engine->reported.tcp_seq_chk_bypass);
+        engine->reported = now;
+    }
+}
+
+void
+engine_sweep(struct engine *engine, long long now)
+{
+    ovs_mutex_lock(&engine->mutex);
+    conntrack_sweep(engine->tracker, now, 0, NULL);
+    report_statistics(engine);
+    reassembly_run(engine->reassembly, now);
+    engine_offload_run(engine->offload, now);
+    ovs_mutex_unlock(&engine->mutex);
+}
+
+/* --- original tuples ---------------------------------------------------------------------------- */
+
+/* A packet's original tuple has ICMP's type and code in the place of ports, and no identifier. */
+static void
+original_to_library(struct ct_tuple *to, const struct pkt_metadata *md)
+{
+    ovs_be16 src_port, dst_port;
+
+    memset(to, 0, sizeof *to);
+    if (md->ct_orig_tuple_ipv6) {
+        const struct ovs_key_ct_tuple_ipv6 *from = &md->ct_orig_tuple.ipv6;
+
+        memcpy(to->src, &from->ipv6_src, sizeof from->ipv6_src);
+        memcpy(to->dst, &from->ipv6_dst, sizeof from->ipv6_dst);
+        to->protocol = from->ipv6_proto;
+        src_port = from->src_port;
+        dst_port = from->dst_port;
+        to->ip_version = to->protocol ? 6 : 0;
+    } else {
+        const struct ovs_key_ct_tuple_ipv4 *from = &md->ct_orig_tuple.ipv4;
+
+        memcpy(to->src, &from->ipv4_src, sizeof from->ipv4_src);
+        memcpy(to->dst, &from->ipv4_dst, sizeof from->ipv4_dst);
+        to->protocol = from->ipv4_proto;
+        src_port = from->src_port;
+        dst_port = from->dst_port;
+        to->ip_version = to->protocol ? 4 : 0;
+    }
+    to->zone = md->ct_zone;
+    if (is_icmp(to->protocol)) {
+        to->icmp_type = ntohs(src_port);
+        to->icmp_code = ntohs(dst_port);
+    } else {
+        to->src_port = ntohs(src_port);
+        to->dst_port = ntohs(dst_port);
+    }
+}
+
+static void
+original_from_library(struct pkt_metadata *md, const struct ct_tuple *from)
+{
+    ovs_be16 src_port = htons(is_icmp(from->protocol) ? from->icmp_type : from->src_port);
+    ovs_be16 dst_port = htons(is_icmp(from->protocol) ? from->icmp_code : from->dst_port);
+
+    md->ct_orig_tuple_ipv6 = from->ip_version == 6;
+    if (from->ip_version == 6) {
+        struct ovs_key_ct_tuple_ipv6 *to = &md->ct_orig_tuple.ipv6;
+
+        memcpy(&to->ipv6_src, from->src, sizeof to->ipv6_src);
+        memcpy(&to->ipv6_dst, from->dst, sizeof to->ipv6_dst);
+        to->src_port = src_port;
+        to->dst_port = dst_port;
+        to->ipv6_proto = from->protocol;
+    } else if (from->ip_version == 4) {
+        struct ovs_key_ct_tuple_ipv4 *to = &md->ct_orig_tuple.ipv4;
+
+        memcpy(&to->ipv4_src, from->src, sizeof to->ipv4_src);
+        memcpy(&to->ipv4_dst, from->dst, sizeof to->ipv4_dst);
+        to->src_port = src_port;
+        to->dst_port = dst_port;
+        to->ipv4_proto = from->protocol;
+    } else {
+        memset(&md->ct_orig_tuple, 0, sizeof md->ct_orig_tuple);
+    }
+}
+
+/* --- packets ------------------------------------------------------------------------------------ */
+
+/* A checksum that was not verified but will be completed at transmission is neither good nor bad: the
+ * library's word for that is both. */
+static uint32_t
+checksums(const struct dp_packet *packet)
+{
+    uint32_t flags = 0;
+
+    if (dp_packet_ip_checksum_valid(packet)) {
+        flags |= CT_PACKET_IP_CSUM_GOOD;
+    } else if (dp_packet_ip_checksum_bad(packet)) {
+        flags |= CT_PACKET_IP_CSUM_BAD;
+    } else if (dp_packet_hwol_is_ipv4(packet)) {
+        flags |= CT_PACKET_IP_CSUM_GOOD | CT_PACKET_IP_CSUM_BAD;
+    }
+    if (dp_packet_l4_checksum_bad(packet)) {
+        flags |= CT_PACKET_L4_CSUM_BAD;
+    } else if (dp_packet_hwol_tx_l4_checksum(packet)) {
+        flags |= CT_PACKET_L4_CSUM_GOOD | CT_PACKET_L4_CSUM_BAD;
+    } else if (dp_packet_l4_checksum_valid(packet)) {
+        flags |= CT_PACKET_L4_CSUM_GOOD;
+    }
+    return flags;
+}
+
+/* A control channel of FTP: its packets may grow when addresses in them are translated. */
+static bool
+may_grow(const struct dp_packet *packet, const struct engine_action *action)
+{
+    const struct tcp_header *tcp = dp_packet_l4(packet);
+
+    return dp_packet_l4_size(packet) > TCP_HEADER_LEN
+           && (action->helper || tcp->tcp_src == htons(FTP_PORT)
+               || tcp->tcp_dst == htons(FTP_PORT));
+}
+
+static void
+describe(struct ct_packet *to, struct ct_tuple *original, struct engine *engine,
+         struct dp_packet *packet, const struct engine_action *action)
+{
+    const struct pkt_metadata *md = &packet->md;
+
+    /* Without a transport header there is nothing to track, which an empty packet says. */
+    if (dp_packet_l3(packet) && dp_packet_l4(packet)) {
+        struct fragment *fragment = reassembly_note(engine->reassembly, packet, action);
+
+        if (OVS_UNLIKELY(fragment)) {
+            to->cookie = (uintptr_t) fragment;
+            original = reassembly_original(fragment);
+        }
+        if (OVS_UNLIKELY(action->nat && packet->source == DPBUF_MALLOC && may_grow(packet, action))) {
+            dp_packet_prealloc_tailroom(packet, GROWTH);
+        }
+        to->data = dp_packet_data(packet);
+        to->length = dp_packet_size(packet) - dp_packet_l2_pad_size(packet);
+        to->tailroom = dp_packet_tailroom(packet) + dp_packet_l2_pad_size(packet);
+        to->flags = checksums(packet);
+        to->l3_offset = packet->l3_ofs;
+        to->l4_offset = packet->l4_ofs;
+    }
+    to->orig_tuple = original;
+    to->in_port = odp_to_u32(md->in_port.odp_port);
+
+    if (md->ct_state) {
+        to->ct_state = md->ct_state;
+        to->ct_zone = md->ct_zone;
+        to->ct_mark = md->ct_mark;
+        label_to_library(to->ct_label, md->ct_label);
+        to->connection = (uintptr_t) md->conn;
+        if (md->conn) {
+            to->connection_flags = (md->reply ? CT_CONN_REPLY : 0)
+                                   | (md->icmp_related ? CT_CONN_ICMP_RELATED : 0);
+        }
+        original_to_library(original, md);
+    } else {
+        original->ip_version = 0;
+    }
+}
+
+static void
+account(const struct engine *engine, uint8_t reason)
+{
+    switch (engine->meanings[reason]) {
+    case BAD_IP_CHECKSUM:
+        COVERAGE_INC(conntrack_l3csum_err);
+        break;
+    case BAD_L4_CHECKSUM:
+        COVERAGE_INC(conntrack_l4csum_err);
+        break;
+    case BAD_TCP_FLAGS:
+        COVERAGE_INC(conntrack_invalid_tcp_flags);
+        break;
+    case BAD_TCP_SEQUENCE:
+        COVERAGE_INC(conntrack_tcp_seq_chk_failed);
+        break;
+    case FULL:
+        COVERAGE_INC(conntrack_full);
+        break;
+    case NAT_EXHAUSTED: {
+        static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(5, 5);
+
+        /* The words that users and tests of Open vSwitch know. */
+        VLOG_WARN_RL(&rl, "Unable to NAT due to tuple space exhaustion - if DoS attack, use "
+                     "firewalling and/or zone partitioning.");
+        break;
+    }
+    default:
+        break;
+    }
+}
+
+void
+engine_conclude(const struct engine *engine, struct dp_packet *packet, const struct ct_packet *from)
+{
+    struct pkt_metadata *md = &packet->md;
+
+    md->ct_state = from->ct_state;
+    md->ct_zone = from->ct_zone;
+    md->ct_mark = from->ct_mark;
+    md->ct_label = label_from_library(from->ct_label);
+    md->conn = (struct conn *) (uintptr_t) from->connection;
+    md->reply = from->connection_flags & CT_CONN_REPLY;
+    md->icmp_related = from->connection_flags & CT_CONN_ICMP_RELATED;
+    original_from_library(md, from->orig_tuple);
+
+    if (OVS_UNLIKELY(from->length_delta)) {
+        dp_packet_set_size(packet, from->length);
+        dp_packet_set_l2_pad_size(packet, 0);
+    }
+    if (OVS_UNLIKELY(from->reason)) {
+        account(engine, from->reason);
+    }
+}
+
+/* The helper of an action. FTP and TFTP are those that Open vSwitch's userspace datapath has, and they
+ * are told apart by the beginning of their names. */
+static uint32_t
+helper_number(const char *helper)
+{
+    if (!helper) {
+        return CT_HELPER_NONE;
+    } else if (!strncmp(helper, "ftp", 3)) {
+        return CT_HELPER_FTP;
+    } else if (!strncmp(helper, "tftp", 4)) {
+        return CT_HELPER_TFTP;
+    } else {
+        return CT_HELPER_NONE;
+    }
+}
+
+static void
+nat_to_library(struct ct_nat *to, const struct engine_nat *from)
+{
+    struct ct_nat_range *range = from->src ? &to->src : &to->dst;
+    size_t n = from->ip_version == 6 ? sizeof(struct in6_addr) : sizeof(ovs_be32);
+
+    to->flags = (from->src ? CT_NAT_SRC : 0) | (from->dst ? CT_NAT_DST : 0);
+    if (!to->flags) {
+        return;
+    }
+    to->ip_version = from->ip_version;
+    memcpy(range->min_address, from->min_address, n);
+    memcpy(range->max_address, from->max_address, n);
+    range->min_port = from->min_port;
+    range->max_port = from->max_port;
+}
+
+static void
+action_to_library(struct ct_action *to, const struct engine_action *from)
+{
+    memset(to, 0, sizeof *to);
+    to->size = sizeof *to;
+    to->zone = from->zone;
+    to->flags = (from->commit ? CT_ACTION_COMMIT : 0) | (from->force ? CT_ACTION_FORCE : 0);
+    to->helper = helper_number(from->helper);
+    if (from->mark) {
+        to->mark_mask = from->mark[1];
+        to->mark = from->mark[0] & from->mark[1];
+    }
+    if (from->label) {
+        ovs_u128 value, mask;
+
+        memcpy(&value, &from->label[0], sizeof value);
+        memcpy(&mask, &from->label[1], sizeof mask);
+        label_to_library(to->label, ovs_u128_and(value, mask));
+        label_to_library(to->label_mask, mask);
+    }
+    if (from->nat) {
+        to->flags |= CT_ACTION_NAT;
+        nat_to_library(&to->nat, from->nat);
+    }
+    if (from->timeout_policy) {
+        to->flags |= CT_ACTION_TIMEOUT_POLICY;
+        to->timeout_policy = from->timeout_policy;
+    }
+}
+
+/* Nobody looked at these packets, and the rules of the flow table shall know. */
+static void
+leave_untracked(struct ct_packet packets[], size_t n, uint16_t zone)
+{
+    static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(5, 5);
+
+    VLOG_ERR_RL(&rl, "packets cannot be tracked: %s", ct_last_error());
+    for (size_t i = 0; i < n; i++) {
+        conntrack_clear(&packets[i]);
+        packets[i].orig_tuple->ip_version = 0;
+        packets[i].ct_state = CT_STATE_INVALID | CT_STATE_TRACKED;
+        packets[i].ct_zone = zone;
+    }
+}
+
+int
+engine_execute(struct engine *engine, struct dp_packet_batch *batch,
+               const struct engine_action *action_, long long now)
+{
+    struct ct_packet packets[NETDEV_MAX_BURST] __attribute__((aligned(64)));
+    struct ct_tuple originals[NETDEV_MAX_BURST];
+    size_t n = dp_packet_batch_size(batch);
+    struct ct_action action;
+    uint32_t recirc_id;
+    int error;
+
+    if (!n) {
+        return 0;
+    }
+    recirc_id = batch->packets[0]->md.recirc_id;
+    action_to_library(&action, action_);
+    memset(packets, 0, n * sizeof packets[0]);
+    for (size_t i = 0; i < n; i++) {
+        describe(&packets[i], &originals[i], engine, batch->packets[i], action_);
+    }
+    error = conntrack_execute(engine->tracker, packets, n, &action, now);
+    if (OVS_UNLIKELY(error)) {
+        leave_untracked(packets, n, action.zone);
+    }
+    dp_packet_batch_refill_init(batch);
+    for (size_t i = 0; i < n; i++) {
+        struct dp_packet *packet = batch->packets[i];
+
+        if (OVS_UNLIKELY(packets[i].verdict == CT_VERDICT_HELD)) {
+            continue;
+        }
+        engine_conclude(engine, packet, &packets[i]);
+        if (OVS_UNLIKELY(packets[i].cookie)) {
+            reassembly_forget(engine->reassembly,
+                              (struct fragment *) (uintptr_t) packets[i].cookie);
+        }
+        dp_packet_batch_refill(batch, packet, i);
+    }
+    reassembly_collect(engine->reassembly, batch, action_, recirc_id, now);
+    return error;
+}
+
+struct ipf *
+engine_reassembly(struct engine *engine)
+{
+    return engine->reassembly;
+}

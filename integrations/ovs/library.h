@@ -1,0 +1,86 @@
+/*
+ * What the files that know ctoffload.h share: the instance, and values that look different on the two
+ * sides.
+ */
+
+#ifndef CTOFFLOAD_OVS_LIBRARY_H
+#define CTOFFLOAD_OVS_LIBRARY_H
+
+#include <netinet/in.h>
+
+#include "byte-order.h"
+#include "openvswitch/list.h"
+#include "openvswitch/types.h"
+#include "ovs-thread.h"
+#include "unaligned.h"
+
+#include <ctoffload.h>
+
+#include "engine.h"
+
+struct dp_packet;
+struct dp_packet_batch;
+struct engine_offload;
+struct fragment;
+
+struct engine {
+    struct conntrack *tracker;
+    uint8_t meanings[UINT8_MAX + 1];    /* enum meaning, by the library's number of the reason. */
+
+    struct ovs_mutex mutex;             /* One sweeps at a time, and a flush waits for its turn. */
+    struct ct_stats reported;           /* Statistics that went into coverage counters. */
+
+    struct ipf *reassembly;
+    struct engine_offload *offload;
+};
+
+/* The library's label has its most significant byte first. */
+static inline void
+label_to_library(uint8_t to[16], ovs_u128 label)
+{
+    put_unaligned_be64((void *) to, htonll(label.u64.hi));
+    put_unaligned_be64((void *) (to + 8), htonll(label.u64.lo));
+}
+
+static inline ovs_u128
+label_from_library(const uint8_t from[16])
+{
+    ovs_u128 label;
+
+    label.u64.hi = ntohll(get_unaligned_be64((const void *) from));
+    label.u64.lo = ntohll(get_unaligned_be64((const void *) (from + 8)));
+    return label;
+}
+
+static inline bool
+is_icmp(uint8_t protocol)
+{
+    return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
+}
+
+/* A connection as Open vSwitch lists it; to be given back with ct_dpif_entry_uninit(). */
+void engine_entry(struct ct_dpif_entry *, const struct ct_connection *);
+
+/* Writes what the library said of a packet into its metadata. */
+void engine_conclude(const struct engine *, struct dp_packet *, const struct ct_packet *);
+
+/* Fragments. reassembly_note() answers a fragment with its record, which is the packet's cookie: then its
+ * original tuple is in the record, and unless the library holds the packet it is to be forgotten.
+ * reassembly_collect() adds those that came back to a batch. */
+struct ipf *reassembly_create(struct engine *);
+void reassembly_destroy(struct ipf *);
+struct fragment *reassembly_note(struct ipf *, struct dp_packet *, const struct engine_action *);
+struct ct_tuple *reassembly_original(struct fragment *);
+void reassembly_forget(struct ipf *, struct fragment *);
+void reassembly_collect(struct ipf *, struct dp_packet_batch *, const struct engine_action *,
+                        uint32_t recirc_id, long long now);
+void reassembly_run(struct ipf *, long long now);
+
+/* An instance's offload. Its tracker is destroyed after engine_offload_unlist() and before
+ * engine_offload_destroy(). engine_offload_run() is for one thread at a time. */
+struct engine_offload *engine_offload_create(struct engine *, long long now);
+void engine_offload_unlist(struct engine_offload *);
+void engine_offload_destroy(struct engine_offload *);
+void engine_offload_run(struct engine_offload *, long long now);
+
+#endif
