@@ -147,6 +147,7 @@ mod tests {
     use super::*;
     use crate::engine::action::Masked;
     use crate::merge::flow::Field;
+    use proptest::prelude::*;
 
     fn one(line: &str) -> Rule {
         let mut rules = parse(line).expect("a rule");
@@ -252,4 +253,64 @@ mod tests {
         );
         assert_eq!(rules.in_table(2).count(), 0);
     }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(words in prop::collection::vec(0..WORDS.len(), 0..20)) {
+            let text: String = words.into_iter().map(|word| WORDS[word]).collect();
+            if let Ok(rules) = parse(&text) {
+                for rule in &rules.rules {
+                    prop_assert_eq!(rule.filter_actions().len(), rule.actions.len());
+                }
+            }
+        }
+    }
+
+    /// Pieces of rules, and what does not belong into any.
+    const WORDS: [&str; 44] = [
+        "table=",
+        "priority=",
+        "0",
+        "1",
+        "65536",
+        "0x",
+        "0xffffffffff",
+        "/",
+        ",",
+        "=",
+        "(",
+        ")",
+        ":",
+        "-",
+        "+",
+        "\n",
+        " ",
+        "#",
+        "tcp",
+        "ip6",
+        "actions=",
+        "ct",
+        "nat",
+        "src",
+        "commit",
+        "exec",
+        "set_field",
+        "->ct_mark",
+        "output:",
+        "goto_table:",
+        "drop",
+        "ct_state=",
+        "trk",
+        "nw_src=",
+        "10.0.0.1",
+        "[::1]",
+        "tc filter add dev a ingress ",
+        "flower ",
+        "action ",
+        "pipe ",
+        "redirect dev ",
+        "chain ",
+        "é",
+        "\0",
+    ];
 }

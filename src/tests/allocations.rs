@@ -9,6 +9,12 @@ use crate::engine::action::Action;
 use crate::engine::config::Config;
 use crate::engine::descriptor::{Frame, Metadata};
 use crate::engine::events::Kind;
+use crate::merge::action::{Action as MergeAction, Ct};
+use crate::merge::flow::{Field, Match};
+use crate::merge::fold::Filter;
+use crate::merge::key::Tunnel;
+use crate::merge::store::Settings;
+use crate::merge::trace::Trace;
 use crate::observe::Interest;
 use crate::packet::tcp_flags::{ACK, SYN};
 use crate::tests::packets::{Ip, Segment, udp};
@@ -118,4 +124,63 @@ fn no_packet_allocates_for_those_who_listen() {
     assert_eq!(counted, 0);
     let heard = std::iter::from_fn(|| patient.next()).count();
     assert_eq!((heard, full.lost()), (1000, 998));
+}
+
+#[test]
+fn no_packet_allocates_for_merged_flows() {
+    let config = Config {
+        seed: Some([5; 8]),
+        ..Config::default()
+    };
+    let engine = Engine::new(&config).expect("valid");
+    engine
+        .enable_merging(&Settings::default(), None)
+        .expect("memory");
+    let filter = Filter {
+        matches: Match::any().with(Field::InPort, 0),
+        actions: vec![MergeAction::Ct(Ct::default()), MergeAction::Output(1)],
+    };
+    engine.filter_add(1, filter).expect("the first");
+    let commit = Action {
+        commit: true,
+        ..Action::default()
+    };
+    let talk = |port| {
+        let question = Frame::ip(udp(Ip::v4(1), port, Ip::v4(2), 53, b"?"));
+        let answer = Frame::ip(udp(Ip::v4(2), 53, Ip::v4(1), port, b"!"));
+        [question, answer]
+    };
+    let mut frames: Vec<Frame> = (1..=64).flat_map(talk).collect();
+    for frame in &mut frames {
+        frame.trace = Some(Box::new(Trace::default()));
+    }
+    let mut pass = |expected: std::ops::RangeInclusive<usize>| {
+        let hits = {
+            let visit = engine.visit_merged().expect("enabled");
+            let none = |_| Tunnel::default();
+            let now = Time::from_millis(1);
+            engine.fastpath(&visit, &mut frames, &none, now, &mut |_, _| {})
+        };
+        assert!(expected.contains(&hits), "{hits}");
+        for frame in frames.iter_mut().filter(|frame| frame.metadata.state == 0) {
+            if let Some(trace) = &mut frame.trace {
+                trace.filter(1);
+            }
+            engine.execute(std::slice::from_mut(frame), &commit, Time::from_millis(1));
+            if let Some(trace) = &frame.trace {
+                engine.trace_end(trace);
+            }
+        }
+        frames
+            .iter_mut()
+            .for_each(|frame| frame.metadata = Metadata::default());
+    };
+    // The first packets bring the thread's own places into use.
+    pass(0..=0);
+    assert_eq!(allocations(|| pass(0..=0)), 0);
+    let merged = engine
+        .merge(1_000, Time::from_millis(2))
+        .expect("nobody looks");
+    assert_eq!(merged.merged, 128);
+    assert_eq!(allocations(|| pass(128..=128)), 0);
 }
