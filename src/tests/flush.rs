@@ -321,7 +321,7 @@ fn a_dump_shows_what_lives_throughout_once_whatever_comes_and_goes() {
     for port in 1..=200 {
         send(&engine, packet(port), &commit(0));
     }
-    let stays = |port: u16| port % 2 == 0;
+    let stays = |port: u16| port.is_multiple_of(2);
     let first = listed(&engine, None);
     let mut cursor = Cursor::default();
     let mut seen = vec![0; 1000];
