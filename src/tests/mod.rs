@@ -3,16 +3,12 @@
 mod outcome;
 pub(crate) mod packets;
 
-mod checksums;
-mod flush;
-mod limits;
-mod rules_nat;
-mod timeouts;
-
 #[expect(unsafe_code, reason = "an allocator that counts")]
 mod allocations;
+mod checksums;
 mod engine;
 mod events;
+mod flush;
 mod fragments;
 #[expect(unreachable_pub, reason = "the fuzz targets include this file, too")]
 mod fuzz;
@@ -21,7 +17,10 @@ mod header;
 mod helpers;
 mod layers;
 mod layout;
+mod limits;
 #[expect(unreachable_pub, reason = "the fuzz targets include it")]
 mod model;
 mod nat;
 mod offload;
+mod rules_nat;
+mod timeouts;
