@@ -146,7 +146,7 @@ fn a_tuple_of_another_zone_is_another_connection() {
 fn meant(filter: &Filter) -> u32 {
     let engine = engine();
     crowd(&engine);
-    let mut cursor = Cursor::new(filter.zone);
+    let mut cursor = Cursor::default();
     let dumped = std::iter::from_fn(|| engine.next_matching(&mut cursor, filter, at(0))).count();
     let flushed = engine.flush_matching(filter, at(0));
     assert_eq!(dumped as u32, flushed);
