@@ -95,14 +95,19 @@ impl Engine {
         Ok(())
     }
 
-    /// The next connection of a dump that a filter means; `None` at its end.
+    /// The next connection of a dump that a filter means; `None` at its end. One that names a zone makes
+    /// it a dump of that zone.
     pub fn next_matching(
         &self,
         cursor: &mut Cursor,
         filter: &Filter,
         now: Time,
     ) -> Option<Connection> {
-        std::iter::from_fn(|| self.next(cursor, now)).find(|connection| filter.matches(connection))
+        let mut within = Cursor::resume(cursor.zone.or(filter.zone), cursor.position);
+        let found = std::iter::from_fn(|| self.next(&mut within, now))
+            .find(|connection| filter.matches(connection));
+        cursor.position = within.position;
+        found
     }
 
     /// Removes the connections that a filter means, and tells how many there were. One that names a

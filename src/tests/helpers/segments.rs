@@ -453,14 +453,11 @@ fn run_dialogue(profile: Profile, dialogue: &Dialogue, what: &[u16]) -> Result<(
     }
     wire.finish()?;
     let at_lines = profile != Profile::Ovs;
-    let ends = [
-        ((client, shown_client), (server, shown_server)),
-        ((server, shown_server), (client, shown_client)),
-    ];
+    let ends = [(client, shown_client), (server, shown_server)];
     let mut expected = BTreeSet::new();
-    for side in 0..2 {
+    for (side, names) in ends.into_iter().enumerate() {
         let sender = &wire.peers[side];
-        let (wanted, ports) = rewritten(&sender.segments, ends[side].0, side == 1, at_lines);
+        let (wanted, ports) = rewritten(&sender.segments, names, side == 1, at_lines);
         let got: Option<Vec<u8>> = wire.peers[1 - side].received.iter().copied().collect();
         let got = String::from_utf8(got.ok_or("a gap")?).expect("text");
         if got != wanted {
