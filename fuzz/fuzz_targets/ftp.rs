@@ -1,9 +1,6 @@
-//! The FTP helper on any payload.
+//! The FTP helper on any payload. What must hold is in `src/tests/fuzz_helpers.rs`.
 #![no_main]
 
-mod helper;
-
-use ctoffload::alg::Helper;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| helper::check(Helper::Ftp, data));
+fuzz_target!(|input: &[u8]| ctoffload_fuzz::helpers::ftp(input));

@@ -1,9 +1,6 @@
-//! The TFTP helper on any payload.
+//! The TFTP helper on any payload. What must hold is in `src/tests/fuzz_helpers.rs`.
 #![no_main]
 
-mod helper;
-
-use ctoffload::alg::Helper;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| helper::check(Helper::Tftp, data));
+fuzz_target!(|input: &[u8]| ctoffload_fuzz::helpers::tftp(input));

@@ -1,25 +1,30 @@
 //! Every file of the committed corpora, through the functions that the fuzz targets call.
 //!
 //! The corpora begin with seeds, one packet of each kind; `cargo test --lib -- --ignored
-//! write_the_seeds` writes them again.
+//! write_the_seeds` writes them again. (The reader of captures is a part of the command, and so is the
+//! replay of its corpus; that of the C interface has none, its inputs being calls and not packets.)
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::packets::{self, Ip, Segment, echo, ethernet, sctp, udp, unreachable};
-use super::{fuzz, model};
+use super::{fuzz, fuzz_helpers, fuzz_tcp, model};
 use crate::packet::tcp_flags;
 
 /// The name of a target, and what it does with an input.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 11] = [
     ("parse", fuzz::parse),
     ("tcp_options", fuzz::tcp_options),
     ("icmp_inner", fuzz::icmp_inner),
     ("ipv6_ext", fuzz::ipv6_ext),
     ("sctp_chunks", fuzz::sctp_chunks),
     ("rewrite", fuzz::rewrite),
+    ("tcp_sequence", fuzz_tcp::tcp_sequence),
+    ("ftp", fuzz_helpers::ftp),
+    ("tftp", fuzz_helpers::tftp),
+    ("sip", fuzz_helpers::sip),
     ("engine_ops", |input| {
         model::agree(input);
     }),
@@ -75,6 +80,82 @@ fn kinds(a: Ip, b: Ip) -> Vec<(&'static str, Vec<u8>)> {
         ("udp", question),
         ("sctp", association),
     ]
+}
+
+/// A handshake, data, and an end, as the target of TCP sequences reads them.
+fn conversations() -> Vec<(&'static str, String, Vec<u8>)> {
+    use tcp_flags::{ACK, FIN, RST, SYN};
+
+    let segment = |from: u8, flags: u8, seq: u32, ack: u32, len: u16| {
+        let mut bytes = vec![flags];
+        bytes.extend(seq.to_be_bytes());
+        bytes.extend(ack.to_be_bytes());
+        bytes.extend(8192_u16.to_be_bytes());
+        bytes.extend(len.to_be_bytes());
+        // A SYN has scale 7.
+        bytes.extend([from, if flags & SYN == 0 { 0 } else { 7 << 3 | 1 }, 0]);
+        assert_eq!(bytes.len(), fuzz_tcp::SEGMENT);
+        bytes
+    };
+    let opening = [
+        segment(0, SYN, 1000, 0, 0),
+        segment(1, SYN | ACK, 5000, 1001, 0),
+        segment(0, ACK, 1001, 5001, 100),
+        segment(1, ACK, 5001, 1101, 500),
+    ]
+    .concat();
+    let close = [
+        segment(0, FIN | ACK, 1101, 5501, 0),
+        segment(1, FIN | ACK, 5501, 1102, 0),
+        segment(0, ACK, 1102, 5502, 0),
+        segment(0, SYN, 90_000, 0, 0),
+    ]
+    .concat();
+    let reset = [
+        segment(1, RST, 5501, 0, 0),
+        segment(0, ACK, 1101, 5501, 9),
+        segment(1, SYN, 70_000, 0, 0),
+    ]
+    .concat();
+    let mut seeds = Vec::new();
+    for (machine, choice) in [("ovs", 0), ("kernel", 1)] {
+        for (name, end) in [("close", &close), ("reset", &reset)] {
+            let bytes = [&[choice][..], &opening, end].concat();
+            seeds.push(("tcp_sequence", format!("{machine}-{name}"), bytes));
+        }
+    }
+    seeds
+}
+
+/// A message that announces something, for each helper and from each side that may say it: the low bits
+/// of the first byte choose family, direction and translation.
+fn messages() -> Vec<(&'static str, String, Vec<u8>)> {
+    let body = "v=0\r\no=u 1 1 IN IP4 10.1.1.1\r\ns=-\r\nc=IN IP4 10.1.1.1\r\nt=0 0\r\n\
+                m=audio 6000 RTP/AVP 0\r\n";
+    let invite = format!(
+        "INVITE sip:b@10.1.1.2 SIP/2.0\r\nVia: SIP/2.0/UDP 10.1.1.1:5060;branch=z9hG4bKx\r\n\
+         Contact: <sip:a@10.1.1.1:5060>\r\nContent-Type: application/sdp\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut seeds = Vec::new();
+    for (target, name, choice, text) in [
+        ("ftp", "port", 0, "PORT 10,1,1,1,200,10\r\n"),
+        ("ftp", "eprt", 0, "EPRT |1|10.1.1.1|51210|\r\n"),
+        ("ftp", "eprt-v6", 1, "EPRT |2|fc00::1|51210|\r\n"),
+        ("ftp", "passive", 2, "227 Entering (10,1,1,2,200,10)\r\n"),
+        ("ftp", "extended", 2, "229 Extended (|||51210|)\r\n"),
+        ("ftp", "extended-v6", 3, "229 Extended (|||51210|)\r\n"),
+        ("tftp", "read", 0, "\0\x01file\0octet\0"),
+        ("tftp", "write-v6", 1, "\0\x02file\0octet\0"),
+        ("sip", "invite", 0, &invite),
+    ] {
+        for (translated, bits) in [("", 0), ("-translated", 4)] {
+            let bytes = [&[choice | bits][..], text.as_bytes()].concat();
+            seeds.push((target, format!("{name}{translated}"), bytes));
+        }
+    }
+    seeds
 }
 
 fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
@@ -140,6 +221,8 @@ fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
     ] {
         seeds.push(("sctp_chunks", name.to_owned(), chunks));
     }
+    seeds.extend(conversations());
+    seeds.extend(messages());
     for seed in 0..6_u8 {
         seeds.push((
             "engine_ops",

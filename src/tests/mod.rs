@@ -12,7 +12,11 @@ mod flush;
 mod fragments;
 #[expect(unreachable_pub, reason = "the fuzz targets include this file, too")]
 mod fuzz;
+#[expect(unreachable_pub, reason = "the fuzz targets include it")]
+mod fuzz_helpers;
 mod fuzz_replay;
+#[expect(unreachable_pub, reason = "the fuzz targets include it")]
+mod fuzz_tcp;
 mod header;
 mod helpers;
 mod layers;

@@ -8,6 +8,8 @@
 //! What this module may know: the file formats (draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng)
 //! and the link layers, so that it can say where the IP header begins. Nothing of connections.
 
+#[cfg(any(test, fuzzing))]
+pub mod check;
 pub mod link;
 mod pcap;
 mod pcapng;

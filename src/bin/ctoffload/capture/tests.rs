@@ -174,3 +174,49 @@ fn link_headers_are_looked_through() {
     assert_eq!(payload(276, &cooked2[..20]), Payload::Ip(20));
     assert_eq!(payload(1, &[]), Payload::Ethernet);
 }
+
+/// The corpus of the fuzz target: small captures of each form, and what it once found.
+fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let frame = [&[0; 12][..], &[0x08, 0x00, 0x45]].concat();
+    let cut_off_in_its_link_header = pcap(false, true, 276, &[(0, 0, &[0x08, 0x00, 0])]);
+    vec![
+        (
+            "pcap",
+            pcap(false, false, 1, &[(1, 2, &frame), (3, 4, &[])]),
+        ),
+        ("pcap-big-endian", pcap(true, true, 101, &[(1, 2, &[0x45])])),
+        ("pcapng", pcapng()),
+        ("cooked-cut-off", cut_off_in_its_link_header),
+    ]
+}
+
+fn corpus() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/capture")
+}
+
+#[test]
+fn every_file_of_the_corpus_is_read_to_its_end() {
+    for (_, file) in seeds() {
+        check::check(&file);
+    }
+    // The published package has no corpora.
+    let Ok(folder) = std::fs::read_dir(corpus()) else {
+        return;
+    };
+    let mut files = 0;
+    for file in folder {
+        let path = file.expect("readable").path();
+        check::check(&std::fs::read(path).expect("readable"));
+        files += 1;
+    }
+    assert!(files >= seeds().len());
+}
+
+#[test]
+#[ignore = "writes into fuzz/corpus"]
+fn write_the_seeds() {
+    std::fs::create_dir_all(corpus()).expect("the folder can be made");
+    for (name, file) in seeds() {
+        std::fs::write(corpus().join(name), file).expect("the file can be written");
+    }
+}

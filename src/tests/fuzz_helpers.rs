@@ -1,4 +1,5 @@
-//! What every helper must do whatever the bytes are.
+//! What the fuzz targets of the helpers do with an input, and what every helper must do whatever the
+//! bytes are. The tests replay the corpora through the same functions.
 //!
 //! The first byte chooses family, direction and translation; the rest is the payload. A helper must
 //! not panic, its edits must be in order and inside, and what it expects must come from the parent's
@@ -14,7 +15,7 @@ const SERVER: [u128; 2] = [0x0a01_0102, 0xfc00 << 112 | 2];
 const PUBLIC: [u128; 2] = [0xc633_64c8, 0x2001_0db8 << 96 | 0x200];
 
 /// Runs `helper` on one input.
-pub(crate) fn check(helper: Helper, data: &[u8]) {
+fn check(helper: Helper, data: &[u8]) {
     let Some((choice, payload)) = data.split_first() else {
         return;
     };
@@ -73,4 +74,19 @@ pub(crate) fn check(helper: Helper, data: &[u8]) {
         splice(&mut buffer, payload.len(), &findings.edits),
         Ok(new_len)
     );
+}
+
+/// FTP on any payload.
+pub fn ftp(input: &[u8]) {
+    check(Helper::Ftp, input);
+}
+
+/// TFTP on any payload.
+pub fn tftp(input: &[u8]) {
+    check(Helper::Tftp, input);
+}
+
+/// SIP on any payload.
+pub fn sip(input: &[u8]) {
+    check(Helper::Sip, input);
 }
