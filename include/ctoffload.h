@@ -1765,6 +1765,132 @@ struct ct_config {
 };
 
 /**
+ * How fragments are reassembled (Open vSwitch's `ipf`). Members that are 0 have their defaults.
+ */
+struct ct_ipf {
+  /**
+   * sizeof(struct ct_ipf).
+   */
+  size_t size;
+  /**
+   * 1: IPv4 fragments are held and reassembled.
+   */
+  uint32_t v4;
+  /**
+   * 1: IPv6 fragments are held and reassembled.
+   */
+  uint32_t v6;
+  /**
+   * Fragments held at most; 0: 1000. At most 5000.
+   */
+  uint32_t max_frags;
+  /**
+   * Smallest IPv4 fragment that is not the last one, from its IP header on; 0: 1200.
+   */
+  uint16_t min_v4_frag_size;
+  /**
+   * The same for IPv6; 0: 1280.
+   */
+  uint16_t min_v6_frag_size;
+  /**
+   * Milliseconds in which a datagram must become whole; 0: 15,000.
+   */
+  uint32_t lifetime_ms;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+  /**
+   * Bytes of all packets that are held, at most; 0: 16 MiB.
+   */
+  uint64_t max_bytes;
+};
+
+/**
+ * What was counted of the fragments of one IP version.
+ */
+struct ct_ipf_counts {
+  /**
+   * Held, or the last of their datagram.
+   */
+  uint64_t accepted;
+  /**
+   * Of datagrams that became whole.
+   */
+  uint64_t completed;
+  /**
+   * Of datagrams that did not in their time.
+   */
+  uint64_t expired;
+  /**
+   * Below the minimum size.
+   */
+  uint64_t too_small;
+  /**
+   * Overlapping another one.
+   */
+  uint64_t overlapping;
+  /**
+   * Not held because too much was held already.
+   */
+  uint64_t full;
+  /**
+   * Given back by conntrack_flush_fragments().
+   */
+  uint64_t flushed;
+};
+
+/**
+ * Settings and counts of reassembly.
+ */
+struct ct_ipf_status {
+  /**
+   * sizeof(struct ct_ipf_status), set by the caller.
+   */
+  size_t size;
+  /**
+   * 1: IPv4 fragments are held.
+   */
+  uint32_t v4;
+  /**
+   * 1: IPv6 fragments are held.
+   */
+  uint32_t v6;
+  /**
+   * Fragments held at most.
+   */
+  uint32_t max_frags;
+  /**
+   * Fragments held now.
+   */
+  uint32_t frags;
+  /**
+   * Smallest IPv4 fragment that is not the last one.
+   */
+  uint16_t min_v4_frag_size;
+  /**
+   * Smallest IPv6 fragment that is not the last one.
+   */
+  uint16_t min_v6_frag_size;
+  /**
+   * Milliseconds in which a datagram must become whole.
+   */
+  uint32_t lifetime_ms;
+  /**
+   * Bytes of all packets that are held, at most.
+   */
+  uint64_t max_bytes;
+  /**
+   * Of IPv4.
+   */
+  struct ct_ipf_counts counts_v4;
+  /**
+   * Of IPv6.
+   */
+  struct ct_ipf_counts counts_v6;
+};
+
+/**
  * What may be chosen for merged flows.
  */
 struct ct_fastpath_config {
@@ -2145,132 +2271,6 @@ struct ct_fastpath_stats {
    * Why traces were rejected: see ct_merge_refusal_name().
    */
   uint64_t refusals[16];
-};
-
-/**
- * How fragments are reassembled (Open vSwitch's `ipf`). Members that are 0 have their defaults.
- */
-struct ct_ipf {
-  /**
-   * sizeof(struct ct_ipf).
-   */
-  size_t size;
-  /**
-   * 1: IPv4 fragments are held and reassembled.
-   */
-  uint32_t v4;
-  /**
-   * 1: IPv6 fragments are held and reassembled.
-   */
-  uint32_t v6;
-  /**
-   * Fragments held at most; 0: 1000. At most 5000.
-   */
-  uint32_t max_frags;
-  /**
-   * Smallest IPv4 fragment that is not the last one, from its IP header on; 0: 1200.
-   */
-  uint16_t min_v4_frag_size;
-  /**
-   * The same for IPv6; 0: 1280.
-   */
-  uint16_t min_v6_frag_size;
-  /**
-   * Milliseconds in which a datagram must become whole; 0: 15,000.
-   */
-  uint32_t lifetime_ms;
-  /**
-   * Must be 0.
-   */
-  uint32_t reserved;
-  /**
-   * Bytes of all packets that are held, at most; 0: 16 MiB.
-   */
-  uint64_t max_bytes;
-};
-
-/**
- * What was counted of the fragments of one IP version.
- */
-struct ct_ipf_counts {
-  /**
-   * Held, or the last of their datagram.
-   */
-  uint64_t accepted;
-  /**
-   * Of datagrams that became whole.
-   */
-  uint64_t completed;
-  /**
-   * Of datagrams that did not in their time.
-   */
-  uint64_t expired;
-  /**
-   * Below the minimum size.
-   */
-  uint64_t too_small;
-  /**
-   * Overlapping another one.
-   */
-  uint64_t overlapping;
-  /**
-   * Not held because too much was held already.
-   */
-  uint64_t full;
-  /**
-   * Given back by conntrack_flush_fragments().
-   */
-  uint64_t flushed;
-};
-
-/**
- * Settings and counts of reassembly.
- */
-struct ct_ipf_status {
-  /**
-   * sizeof(struct ct_ipf_status), set by the caller.
-   */
-  size_t size;
-  /**
-   * 1: IPv4 fragments are held.
-   */
-  uint32_t v4;
-  /**
-   * 1: IPv6 fragments are held.
-   */
-  uint32_t v6;
-  /**
-   * Fragments held at most.
-   */
-  uint32_t max_frags;
-  /**
-   * Fragments held now.
-   */
-  uint32_t frags;
-  /**
-   * Smallest IPv4 fragment that is not the last one.
-   */
-  uint16_t min_v4_frag_size;
-  /**
-   * Smallest IPv6 fragment that is not the last one.
-   */
-  uint16_t min_v6_frag_size;
-  /**
-   * Milliseconds in which a datagram must become whole.
-   */
-  uint32_t lifetime_ms;
-  /**
-   * Bytes of all packets that are held, at most.
-   */
-  uint64_t max_bytes;
-  /**
-   * Of IPv4.
-   */
-  struct ct_ipf_counts counts_v4;
-  /**
-   * Of IPv6.
-   */
-  struct ct_ipf_counts counts_v6;
 };
 
 /**
@@ -3424,6 +3424,71 @@ int conntrack_create(const struct ct_config *config,
 CT_API void conntrack_destroy(struct conntrack *ct);
 
 /**
+ * Says how fragments are dealt with. Until it is called none are held, and every fragment is
+ * CT_STATE_INVALID.
+ *
+ * Once reassembly is on, conntrack_execute() may leave packets with CT_VERDICT_HELD: fragments that
+ * wait for the others of their datagram. Such a packet, its bytes and its `orig_tuple` must stay where
+ * they are; the descriptor itself was copied. When the last fragment comes it gets its verdict like any
+ * packet, and the others get the same one and are there for conntrack_take_fragments(). Headers that
+ * are translated are translated in every fragment; sizes stay as they were.
+ *
+ * Returns 0; EINVAL for a value out of range; E2BIG.
+ *
+ * Threads: any. What is held already stays held.
+ *
+ * # Safety
+ * `ct` is an instance; `settings` points to a struct of the size that it says.
+ */
+CT_API
+int conntrack_set_ipf(struct conntrack *ct,
+                      const struct ct_ipf *settings);
+
+/**
+ * Tells how fragments are dealt with, and what was counted.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance; `status` points to a struct of the size that it says.
+ */
+CT_API int conntrack_get_ipf_status(struct conntrack *ct, struct ct_ipf_status *status);
+
+/**
+ * Gives back fragments that were held: up to `n` descriptors, as they were handed in, with their
+ * verdicts; `*taken` receives how many. To be called after conntrack_execute(), and now and then when
+ * no packets come. Fragments whose datagram did not become whole in its time are CT_STATE_INVALID.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any; each fragment is given back once.
+ *
+ * # Safety
+ * `ct` is an instance; `packets` has room for `n` packets; `taken` points to a number.
+ */
+CT_API
+int conntrack_take_fragments(struct conntrack *ct,
+                             int64_t now_ms,
+                             struct ct_packet *packets,
+                             size_t n,
+                             size_t *taken);
+
+/**
+ * Gives up all datagrams that are not whole. Their fragments are there for
+ * conntrack_take_fragments(); to be called before conntrack_destroy(), which forgets what is held.
+ *
+ * Returns 0 or EINVAL.
+ *
+ * Threads: any.
+ *
+ * # Safety
+ * `ct` is an instance.
+ */
+CT_API int conntrack_flush_fragments(struct conntrack *ct);
+
+/**
  * Makes room for merged flows. To be called once, before any other function about them.
  *
  * Returns 0; EEXIST the second time; EINVAL; E2BIG; ENOMEM.
@@ -3469,7 +3534,9 @@ CT_API int ct_flow_filter_update(struct conntrack *ct, const struct ct_flow_filt
  * A filter is gone; as ct_flow_filter_update(). `*used`, unless NULL, becomes what merged flows carried
  * for it, to the last packet.
  *
- * Returns and threads: as for ct_flow_filter_update().
+ * Returns: as ct_flow_filter_update().
+ *
+ * Threads: any, as ct_flow_filter_update().
  *
  * # Safety
  * `ct` is an instance; `used` is NULL or points to a struct of the size that it says.
@@ -3544,7 +3611,7 @@ CT_API void ct_trace_filter(struct ct_trace *trace, uint64_t cookie);
 /**
  * The packet met something that no merged flow may contain: an upcall, a filter that has no cookie.
  *
- * Threads, ignored: as for ct_trace_filter().
+ * Ignored, and Threads: as ct_trace_filter().
  *
  * # Safety
  * `trace` is NULL or a trace.
@@ -3589,7 +3656,9 @@ int ct_merge_run(struct conntrack *ct,
  * A port is gone: merged flows from it and to it are revoked. When this returns, no packet is handled
  * by them. `*revoked`, unless NULL, becomes how many there were.
  *
- * Returns and threads: as for ct_flow_filter_update().
+ * Returns: as ct_flow_filter_update().
+ *
+ * Threads: any, as ct_flow_filter_update().
  *
  * # Safety
  * `ct` is an instance; `revoked` is NULL or points to a number.
@@ -3602,7 +3671,9 @@ int ct_fastpath_port_removed(struct conntrack *ct,
 /**
  * Revokes all merged flows. Filters stay.
  *
- * Returns and threads: as for ct_flow_filter_update().
+ * Returns: as ct_flow_filter_update().
+ *
+ * Threads: any, as ct_flow_filter_update().
  *
  * # Safety
  * `ct` is an instance.
@@ -3641,71 +3712,6 @@ CT_API int ct_fastpath_get_stats(struct conntrack *ct, struct ct_fastpath_stats 
  */
 CT_API
 const char *ct_merge_refusal_name(uint32_t i);
-
-/**
- * Says how fragments are dealt with. Until it is called none are held, and every fragment is
- * CT_STATE_INVALID.
- *
- * Once reassembly is on, conntrack_execute() may leave packets with CT_VERDICT_HELD: fragments that
- * wait for the others of their datagram. Such a packet, its bytes and its `orig_tuple` must stay where
- * they are; the descriptor itself was copied. When the last fragment comes it gets its verdict like any
- * packet, and the others get the same one and are there for conntrack_take_fragments(). Headers that
- * are translated are translated in every fragment; sizes stay as they were.
- *
- * Returns 0; EINVAL for a value out of range; E2BIG.
- *
- * Threads: any. What is held already stays held.
- *
- * # Safety
- * `ct` is an instance; `settings` points to a struct of the size that it says.
- */
-CT_API
-int conntrack_set_ipf(struct conntrack *ct,
-                      const struct ct_ipf *settings);
-
-/**
- * Tells how fragments are dealt with, and what was counted.
- *
- * Returns 0 or EINVAL.
- *
- * Threads: any.
- *
- * # Safety
- * `ct` is an instance; `status` points to a struct of the size that it says.
- */
-CT_API int conntrack_get_ipf_status(struct conntrack *ct, struct ct_ipf_status *status);
-
-/**
- * Gives back fragments that were held: up to `n` descriptors, as they were handed in, with their
- * verdicts; `*taken` receives how many. To be called after conntrack_execute(), and now and then when
- * no packets come. Fragments whose datagram did not become whole in its time are CT_STATE_INVALID.
- *
- * Returns 0 or EINVAL.
- *
- * Threads: any; each fragment is given back once.
- *
- * # Safety
- * `ct` is an instance; `packets` has room for `n` packets; `taken` points to a number.
- */
-CT_API
-int conntrack_take_fragments(struct conntrack *ct,
-                             int64_t now_ms,
-                             struct ct_packet *packets,
-                             size_t n,
-                             size_t *taken);
-
-/**
- * Gives up all datagrams that are not whole. Their fragments are there for
- * conntrack_take_fragments(); to be called before conntrack_destroy(), which forgets what is held.
- *
- * Returns 0 or EINVAL.
- *
- * Threads: any.
- *
- * # Safety
- * `ct` is an instance.
- */
-CT_API int conntrack_flush_fragments(struct conntrack *ct);
 
 /**
  * Registers an offload provider. The struct is copied; `user` and the callbacks must stay valid until

@@ -315,7 +315,9 @@ pub unsafe extern "C" fn ct_flow_filter_update(
 /// A filter is gone; as ct_flow_filter_update(). `*used`, unless NULL, becomes what merged flows carried
 /// for it, to the last packet.
 ///
-/// Returns and threads: as for ct_flow_filter_update().
+/// Returns: as ct_flow_filter_update().
+///
+/// Threads: any, as ct_flow_filter_update().
 ///
 /// # Safety
 /// `ct` is an instance; `used` is NULL or points to a struct of the size that it says.
@@ -475,7 +477,7 @@ pub unsafe extern "C" fn ct_trace_filter(trace: *mut ct_trace, cookie: u64) {
 
 /// The packet met something that no merged flow may contain: an upcall, a filter that has no cookie.
 ///
-/// Threads, ignored: as for ct_trace_filter().
+/// Ignored, and Threads: as ct_trace_filter().
 ///
 /// # Safety
 /// `trace` is NULL or a trace.
@@ -551,7 +553,9 @@ pub unsafe extern "C" fn ct_merge_run(
 /// A port is gone: merged flows from it and to it are revoked. When this returns, no packet is handled
 /// by them. `*revoked`, unless NULL, becomes how many there were.
 ///
-/// Returns and threads: as for ct_flow_filter_update().
+/// Returns: as ct_flow_filter_update().
+///
+/// Threads: any, as ct_flow_filter_update().
 ///
 /// # Safety
 /// `ct` is an instance; `revoked` is NULL or points to a number.
@@ -572,7 +576,9 @@ pub unsafe extern "C" fn ct_fastpath_port_removed(
 
 /// Revokes all merged flows. Filters stay.
 ///
-/// Returns and threads: as for ct_flow_filter_update().
+/// Returns: as ct_flow_filter_update().
+///
+/// Threads: any, as ct_flow_filter_update().
 ///
 /// # Safety
 /// `ct` is an instance.

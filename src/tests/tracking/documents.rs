@@ -52,7 +52,8 @@ fn every_test_that_the_documents_name_exists() {
     files(&root.join("docs"), "md", &mut documents);
     documents.retain(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("rules")
+        // `rules-nat.md` names its tests by module, and has a test of its own.
+        name == "rules.md"
     });
     assert!(!documents.is_empty());
     for document in documents {
