@@ -72,6 +72,7 @@ static void whole(void)
     struct ct_packet packets[PIECES], back[PIECES];
     struct ct_ipf_status status = {.size = sizeof status};
     size_t taken = 77;
+    struct ct_trace trace = {{0}};
 
     snat.nat.flags = CT_NAT_SRC;
     snat.nat.ip_version = 4;
@@ -82,6 +83,7 @@ static void whole(void)
     cut(&right, 9, 5000, 2, 80, 3);
     for (int i = 0; i < PIECES; i++)
         packets[i] = describe(&there, i, 100 + (uint64_t)i);
+    packets[0].trace = &trace;
     CHECK(conntrack_execute(ct, packets, PIECES - 1, &snat, 0) == 0);
     for (int i = 0; i < PIECES - 1; i++)
         CHECK(packets[i].verdict == CT_VERDICT_HELD && packets[i].cookie == 100 + (uint64_t)i);
@@ -96,7 +98,8 @@ static void whole(void)
     CHECK(taken == PIECES - 2);
     for (int i = 0; i < PIECES - 1; i++) {
         CHECK(back[i].cookie == 100 + (uint64_t)i && back[i].data == there.bytes[i]);
-        CHECK(back[i].verdict == CT_VERDICT_PASS);
+        /* The trace may be another packet's by now. */
+        CHECK(back[i].verdict == CT_VERDICT_PASS && back[i].trace == NULL);
         CHECK(back[i].ct_state == (NEW | CT_STATE_SRC_NAT));
         CHECK(back[i].modified == CT_MODIFIED_SRC && back[i].length == 20 + UNIT);
     }

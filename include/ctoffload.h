@@ -3683,7 +3683,7 @@ CT_API int ct_fastpath_flush(struct conntrack *ct);
 /**
  * The next merged flow of a list. The caller sets `listing->size`, and `position` to 0 to begin.
  *
- * Returns 0; ENOENT at the end; EINVAL.
+ * Returns 0; ENODATA at the end; EINVAL.
  *
  * Threads: any; not meant for packet threads.
  *

@@ -360,7 +360,9 @@ impl<'e> Batch<'e> {
         } else {
             !handover::is_ending(class)
         };
-        if step.outcome != Outcome::Valid || step.remove || !goes_on {
+        // Listeners are told of an assurance: the normal way does that.
+        let changes = step.assured && !flags.contains(Flags::ASSURED);
+        if step.outcome != Outcome::Valid || step.remove || !goes_on || changes {
             return None;
         }
         if intent == Intent::Look {
@@ -377,10 +379,6 @@ impl<'e> Batch<'e> {
             self.tally.track(&step);
         }
         engine.set_tracked_state(guard, &state);
-        if step.assured && !flags.contains(Flags::ASSURED) {
-            flags.insert(Flags::ASSURED);
-            guard.set_flags(flags);
-        }
         let wait = self.wait(guard.policy(), class, step.at_most);
         guard.set_expiry(self.at.now.plus(wait));
         let learns = windows && flags.contains(Flags::RELEARN);

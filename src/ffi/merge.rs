@@ -592,7 +592,7 @@ pub unsafe extern "C" fn ct_fastpath_flush(ct: *mut conntrack) -> c_int {
 
 /// The next merged flow of a list. The caller sets `listing->size`, and `position` to 0 to begin.
 ///
-/// Returns 0; ENOENT at the end; EINVAL.
+/// Returns 0; ENODATA at the end; EINVAL.
 ///
 /// Threads: any; not meant for packet threads.
 ///
@@ -607,7 +607,7 @@ pub unsafe extern "C" fn ct_fastpath_list(
         let ct = instance(ct)?;
         let mut position = convert::read(listing)?.position;
         let flow = ct.engine.next_merged(&mut position)?.ok_or(Failure::Errno(
-            libc::ENOENT,
+            libc::ENODATA,
             "there is no further merged flow",
         ))?;
         let first = |all: &mut dyn Iterator<Item = u64>| {

@@ -182,8 +182,10 @@ impl Descriptor for ct_packet {
 
 impl Holdable for ct_packet {
     fn hold(&mut self) -> ct_packet {
-        let kept = *self;
+        let mut kept = *self;
         self.verdict = CT_VERDICT_HELD;
+        // Its trace is the datapath's, which may use it for another packet before this one comes back.
+        kept.trace = std::ptr::null_mut();
         kept
     }
 }

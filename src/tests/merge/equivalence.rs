@@ -14,11 +14,11 @@ use crate::merge::trace::Trace;
 /// Packets of one world.
 const PACKETS: usize = 400;
 
-fn datapath(text: &str, profile: Profile, cache: bool) -> Datapath {
+fn datapath(text: &str, profile: Profile, accounting: bool, cache: bool) -> Datapath {
     let engine = Engine::new(&Config {
         seed: Some([5; 8]),
         profile,
-        accounting: true,
+        accounting,
         ..Config::default()
     });
     let engine = engine.expect("defaults are valid");
@@ -61,8 +61,9 @@ fn compare(seed: u64, profile: Profile) -> Result<u64, TestCaseError> {
     let mut draw = Draw::new(seed);
     let text = rules(&mut draw);
     let mut traffic = Traffic::new(&mut draw);
-    let mut plain = datapath(&text, profile, false);
-    let mut cached = datapath(&text, profile, true);
+    let accounting = draw.one_in(2);
+    let mut plain = datapath(&text, profile, accounting, false);
+    let mut cached = datapath(&text, profile, accounting, true);
     let mut now = Time::from_millis(1_000);
     for number in 0..PACKETS {
         let packet = traffic.packet(&mut draw);
