@@ -8,6 +8,7 @@ mod traffic;
 
 use ctoffload::engine::descriptor::{Frame, Metadata};
 use ctoffload::engine::events::Kind;
+use ctoffload::engine::filter::{Filter, TupleFilter};
 use ctoffload::engine::{Budget, Cursor, Engine};
 use ctoffload::observe::Interest;
 use ctoffload::packet::tcp_flags;
@@ -134,6 +135,31 @@ fn dump(bencher: Bencher<'_, '_>, connections: u32) {
         .bench_local(|| {
             let mut cursor = Cursor::new(None);
             while let Some(connection) = engine.next(&mut cursor, START) {
+                divan::black_box(connection);
+            }
+        });
+}
+
+/// A dump of the connections of one client, by all that there are: what passing over the others costs.
+#[divan::bench(args = CONNECTIONS)]
+fn dump_of_one_client(bencher: Bencher<'_, '_>, connections: u32) {
+    let engine = traffic::established(connections);
+    let first = engine
+        .next(&mut Cursor::default(), START)
+        .expect("it is not empty");
+    let filter = Filter {
+        original: TupleFilter {
+            src: Some((first.original.src, u128::MAX)),
+            sport: Some(first.original.sport),
+            ..TupleFilter::default()
+        },
+        ..Filter::default()
+    };
+    bencher
+        .counter(ItemsCount::new(connections))
+        .bench_local(|| {
+            let mut cursor = Cursor::new(None);
+            while let Some(connection) = engine.next_matching(&mut cursor, &filter, START) {
                 divan::black_box(connection);
             }
         });

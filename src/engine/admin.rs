@@ -3,7 +3,7 @@
 use super::action::Helper;
 use super::descriptor::ConnectionId;
 use super::events::Ending;
-use super::filter::Filter;
+use super::filter::{Filter, TupleFilter};
 use super::listing::{Connection, Counters, ProtocolListing};
 use super::{Cursor, Engine, Flush};
 use crate::alg::expect::Expectation;
@@ -22,24 +22,35 @@ impl Engine {
     /// A dump of one zone is quick: connections of others are passed over by a look at one line each,
     /// and an empty zone is known by its count.
     pub fn next(&self, cursor: &mut Cursor, now: Time) -> Option<Connection> {
-        while let Some(guard) = self.candidate(cursor) {
+        self.next_named(cursor, &TupleFilter::default(), now)
+    }
+
+    /// The next connection of a dump whose original tuple is meant.
+    fn next_named(
+        &self,
+        cursor: &mut Cursor,
+        original: &TupleFilter,
+        now: Time,
+    ) -> Option<Connection> {
+        let zone = cursor.zone;
+        // Who was counted before the dump began is counted as long as it lives.
+        if zone.is_some_and(|zone| self.limits.count(zone, self.table.zones().epoch(zone)) == 0) {
+            return None;
+        }
+        let any = zone.is_none() && *original == TupleFilter::default();
+        let wanted =
+            |tuple: &Tuple| zone.is_none_or(|zone| zone == tuple.zone) && original.matches(tuple);
+        loop {
+            let position = &mut cursor.position;
+            let guard = if any {
+                self.table.next(position)?
+            } else {
+                self.table.next_where(position, wanted)?
+            };
             if guard.is_visible(&self.at(guard.zone(), now)) {
                 return Some(self.listed(guard, now));
             }
         }
-        None
-    }
-
-    /// The next connection of a dump's zone, visible or not.
-    fn candidate(&self, cursor: &mut Cursor) -> Option<Guard<'_>> {
-        let Some(zone) = cursor.zone else {
-            return self.table.next(&mut cursor.position);
-        };
-        // Who was counted before the dump began is counted as long as it lives.
-        if self.limits.count(zone, self.table.zones().epoch(zone)) == 0 {
-            return None;
-        }
-        self.table.next_in(zone, &mut cursor.position)
     }
 
     /// The connection with this id, if it still lives.
@@ -96,7 +107,8 @@ impl Engine {
     }
 
     /// The next connection of a dump that a filter means; `None` at its end. One that names a zone makes
-    /// it a dump of that zone.
+    /// it a dump of that zone. Connections with another original tuple than the filter means are passed
+    /// over by a look at one line each.
     pub fn next_matching(
         &self,
         cursor: &mut Cursor,
@@ -104,14 +116,15 @@ impl Engine {
         now: Time,
     ) -> Option<Connection> {
         let mut within = Cursor::resume(cursor.zone.or(filter.zone), cursor.position);
-        let found = std::iter::from_fn(|| self.next(&mut within, now))
+        let found = std::iter::from_fn(|| self.next_named(&mut within, &filter.original, now))
             .find(|connection| filter.matches(connection));
         cursor.position = within.position;
         found
     }
 
     /// Removes the connections that a filter means, and tells how many there were. One that names a
-    /// whole tuple and zone is looked up; any other is looked for among all connections.
+    /// whole tuple and zone is looked up; any other is looked for among all connections (quickly, as
+    /// [`Engine::next_matching`] says).
     pub fn flush_matching(&self, filter: &Filter, now: Time) -> u32 {
         if let Some(tuple) = filter.exact() {
             return self

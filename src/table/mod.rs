@@ -53,7 +53,7 @@ use crate::packet::Family;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::pause;
 use crate::tuple::hash::{Secret, hash};
-use crate::tuple::{ConnectionId, Direction, Key, Side, Tuple, Zone};
+use crate::tuple::{ConnectionId, Direction, Key, Side, Tuple};
 use arena::{Arena, NoRecord};
 use bucket::{Bucket, tag};
 use entry::{LIVE, LOCK, MILLIS, generation, next_life};
@@ -584,20 +584,29 @@ impl Table {
         None
     }
 
-    /// The same for one zone. Records of others are passed over without being locked.
-    pub fn next_in(&self, zone: Zone, position: &mut u32) -> Option<Guard<'_>> {
+    /// The same for connections whose original tuple is `wanted`. Others are passed over by a look at
+    /// their hot line (and, over IPv6, their addresses), without being locked.
+    pub fn next_where(
+        &self,
+        position: &mut u32,
+        wanted: impl Fn(&Tuple) -> bool,
+    ) -> Option<Guard<'_>> {
         let end = (self.arena.chunks_used() * arena::CHUNK) as u32;
         while *position < end {
             let number = *position;
             *position += 1;
-            let hot = self.arena.hot(number);
             // Acquire: pairs with the Release that published the record. Whether it is still the same
             // is asked again under its lock.
-            let is_candidate =
-                hot.word.load(Acquire) & LIVE != 0 && (hot.tail.load(Relaxed) >> 32) as u16 == zone;
-            if is_candidate
+            let word = self.arena.hot(number).word.load(Acquire);
+            let side = if Flags::of(word).contains(Flags::ORIGINATOR_HIGH) {
+                Side::High
+            } else {
+                Side::Low
+            };
+            if word & LIVE != 0
+                && wanted(&self.forward_key(number).tuple(side))
                 && let Some((guard, ())) = self.lock(number, |_| Some(()))
-                && guard.zone() == zone
+                && wanted(&guard.original())
             {
                 return Some(guard);
             }

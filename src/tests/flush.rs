@@ -344,3 +344,52 @@ fn a_dump_shows_what_lives_throughout_once_whatever_comes_and_goes() {
     );
     assert!(seen.iter().all(|&times| times <= 1));
 }
+
+#[test]
+fn a_filter_finds_translated_and_ipv6_connections_by_either_tuple() {
+    let source = |public: Ip| Action {
+        nat: Some(Nat {
+            source: Some(NatRange::address(public.number())),
+            ..Nat::default()
+        }),
+        ..commit(3)
+    };
+    for (host, public) in [
+        (Ip::v4 as fn(u8) -> Ip, Ip::v4(200)),
+        (Ip::v6 as fn(u8) -> Ip, Ip::v6(200)),
+    ] {
+        // On either side of the server's address, so that both orders of a key are met.
+        for server in [host(2), host(100)] {
+            let engine = engine();
+            for client in 10..20 {
+                let packet = udp(host(client), 7, server, 80, b"?");
+                send(&engine, packet, &source(public));
+            }
+            let part = |address: Ip| Some((address.number(), u128::MAX));
+            let of = |original, reply| Filter {
+                original,
+                reply,
+                ..Filter::default()
+            };
+            let any = TupleFilter::default();
+            let client = TupleFilter {
+                src: part(host(13)),
+                sport: Some(7),
+                ..any
+            };
+            let wrong_way = TupleFilter {
+                dst: part(host(13)),
+                ..any
+            };
+            let shown = TupleFilter {
+                dst: part(public),
+                ..any
+            };
+            assert_eq!(engine.flush_matching(&of(wrong_way, any), at(0)), 0);
+            assert_eq!(engine.flush_matching(&of(any, client), at(0)), 0);
+            assert_eq!(engine.flush_matching(&of(client, any), at(0)), 1);
+            assert_eq!(engine.flush_matching(&of(client, any), at(0)), 0);
+            assert_eq!(engine.flush_matching(&of(any, shown), at(0)), 9);
+        }
+    }
+}
