@@ -2,6 +2,8 @@
 
 #[path = "../../src/tests/fuzz.rs"]
 pub mod bodies;
+#[path = "../../src/tests/fuzz_c_abi.rs"]
+pub mod c_abi;
 #[path = "../../src/tests/fuzz_helpers.rs"]
 pub mod helpers;
 #[path = "../../src/tests/model/mod.rs"]

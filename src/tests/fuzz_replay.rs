@@ -1,26 +1,28 @@
 //! Every file of the committed corpora, through the functions that the fuzz targets call.
 //!
 //! The corpora begin with seeds, one packet of each kind; `cargo test --lib -- --ignored
-//! write_the_seeds` writes them again. (The reader of captures is a part of the command, and so is the
-//! replay of its corpus; that of the C interface has none, its inputs being calls and not packets.)
+//! write_the_seeds` writes them again. Two are elsewhere: the reader of captures is a part of the
+//! command, and so is the replay of its corpus; and that of the C interface holds what the fuzzer itself
+//! came to (`cargo fuzz cmin`), since nobody writes such calls by hand.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::packets::{self, Ip, Segment, echo, ethernet, sctp, udp, unreachable};
-use super::{fuzz, fuzz_helpers, fuzz_tcp, model};
+use super::{fuzz, fuzz_c_abi, fuzz_helpers, fuzz_tcp, model};
 use crate::packet::tcp_flags;
 
 /// The name of a target, and what it does with an input.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 11] = [
+const TARGETS: [Target; 12] = [
     ("parse", fuzz::parse),
     ("tcp_options", fuzz::tcp_options),
     ("icmp_inner", fuzz::icmp_inner),
     ("ipv6_ext", fuzz::ipv6_ext),
     ("sctp_chunks", fuzz::sctp_chunks),
     ("rewrite", fuzz::rewrite),
+    ("c_abi", fuzz_c_abi::c_abi),
     ("tcp_sequence", fuzz_tcp::tcp_sequence),
     ("ftp", fuzz_helpers::ftp),
     ("tftp", fuzz_helpers::tftp),

@@ -12,6 +12,9 @@ mod flush;
 mod fragments;
 #[expect(unreachable_pub, reason = "the fuzz targets include this file, too")]
 mod fuzz;
+#[expect(unsafe_code, reason = "the caller's side of the C interface")]
+#[expect(unreachable_pub, reason = "the fuzz targets include it")]
+mod fuzz_c_abi;
 #[expect(unreachable_pub, reason = "the fuzz targets include it")]
 mod fuzz_helpers;
 mod fuzz_replay;
