@@ -230,6 +230,15 @@ static void filters(void)
     filter.translated = CT_YES;
     CHECK(matching(&filter) == 0);
     filter = everything();
+    /* Of UDP, no listing shows a state. */
+    strcpy((char *)filter.state, "ESTABLISHED");
+    CHECK(matching(&filter) == 0);
+    strcpy((char *)filter.state, "WHATEVER");
+    struct ct_dump dump_ = {.size = sizeof dump_};
+    struct ct_connection nobody = {.size = sizeof nobody};
+    CHECK(conntrack_dump_start(ct, NULL, &dump_) == 0);
+    CHECK(conntrack_dump_next_matching(ct, &dump_, &filter, 60, &nobody) == EINVAL);
+    filter = everything();
     filter.flags = CT_FILTER_SINCE;
     filter.created_since_ms = 1;
     CHECK(matching(&filter) == 10);

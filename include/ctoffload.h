@@ -1303,6 +1303,10 @@ struct ct_filter {
    * Tuple of packets in the reply direction, as they arrive.
    */
   struct ct_tuple_filter reply;
+  /**
+   * State (TCP, SCTP) as in struct ct_connection, NUL-terminated; empty: any.
+   */
+  uint8_t state[24];
 };
 
 /**

@@ -44,6 +44,37 @@ impl TupleFilter {
     }
 }
 
+/// The states of TCP and SCTP that listings show, in all profiles.
+const STATES: [&str; 21] = [
+    "NONE",
+    "CLOSED",
+    "LISTEN",
+    "SYN_SENT",
+    "SYN_SENT2",
+    "SYN_RECV",
+    "ESTABLISHED",
+    "CLOSE_WAIT",
+    "FIN_WAIT",
+    "FIN_WAIT_1",
+    "FIN_WAIT_2",
+    "CLOSING",
+    "LAST_ACK",
+    "TIME_WAIT",
+    "CLOSE",
+    "COOKIE_WAIT",
+    "COOKIE_ECHOED",
+    "SHUTDOWN_SENT",
+    "SHUTDOWN_RECD",
+    "SHUTDOWN_ACK_SENT",
+    "HEARTBEAT_SENT",
+];
+
+/// The state of this name, as a filter wants it; `None` when no listing shows such a state.
+#[must_use]
+pub fn state_named(name: &str) -> Option<&'static str> {
+    STATES.into_iter().find(|state| *state == name)
+}
+
 /// A connection that is meant. What is `None` may be anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -57,6 +88,8 @@ pub struct Filter {
     pub mark: Option<(u32, u32)>,
     /// Its label: value and mask.
     pub label: Option<(u128, u128)>,
+    /// The one state that listings show of it; see [`state_named`].
+    pub state: Option<&'static str>,
     /// A packet was seen in the reply direction, or none was.
     pub seen_reply: Option<bool>,
     /// It is assured, or is not.
@@ -88,6 +121,9 @@ impl Filter {
             && self
                 .label
                 .is_none_or(|(value, mask)| connection.label & mask == value & mask)
+            && self
+                .state
+                .is_none_or(|state| connection.protocol.state() == Some(state))
             && same(self.seen_reply, connection.seen_reply)
             && same(self.assured, connection.assured)
             && same(
@@ -139,7 +175,7 @@ impl Filter {
 mod tests {
     use super::*;
     use crate::engine::descriptor::ConnectionId;
-    use crate::engine::listing::ProtocolListing;
+    use crate::engine::listing::{ProtocolListing, TcpListing};
     use crate::packet::Family;
     use crate::tuple::QueryKind;
 
@@ -180,6 +216,28 @@ mod tests {
     #[test]
     fn an_empty_filter_means_everything() {
         assert!(Filter::default().matches(&connection()));
+    }
+
+    #[test]
+    fn a_state_is_meant_by_the_name_that_listings_show() {
+        let tcp = |state| Connection {
+            protocol: ProtocolListing::Tcp(TcpListing {
+                state_original: state,
+                state_reply: state,
+                state,
+                window_scale: [None; 2],
+                flags: [0; 2],
+            }),
+            ..connection()
+        };
+        let established = Filter {
+            state: state_named("ESTABLISHED"),
+            ..Filter::default()
+        };
+        assert!(established.matches(&tcp("ESTABLISHED")));
+        assert!(!established.matches(&tcp("SYN_SENT")));
+        assert!(!established.matches(&connection()));
+        assert_eq!(state_named("established"), None);
     }
 
     #[test]

@@ -46,6 +46,16 @@ pub enum ProtocolListing {
 }
 
 impl ProtocolListing {
+    /// The one state that listings show.
+    #[must_use]
+    pub const fn state(&self) -> Option<&'static str> {
+        match self {
+            ProtocolListing::None => None,
+            ProtocolListing::Tcp(tcp) => Some(tcp.state),
+            ProtocolListing::Sctp(state, _) => Some(state),
+        }
+    }
+
     pub(super) fn of(listing: &track::Listing) -> ProtocolListing {
         match *listing {
             track::Listing::None => ProtocolListing::None,

@@ -1,5 +1,7 @@
 //! Which connections are meant, from C.
 
+use std::ffi::CStr;
+
 use super::guard::{Failure, invalid};
 use super::tuple::address_from_c;
 use super::types::{
@@ -8,7 +10,7 @@ use super::types::{
     ct_tuple_filter,
 };
 use crate::clock::Time;
-use crate::engine::filter::{Filter, TupleFilter};
+use crate::engine::filter::{Filter, TupleFilter, state_named};
 use crate::packet::Family;
 
 const MATCHES: u32 = CT_MATCH_SRC_PORT | CT_MATCH_DST_PORT | CT_MATCH_PROTOCOL | CT_MATCH_ICMP_TYPE;
@@ -35,6 +37,7 @@ pub(super) fn from_c(filter: &ct_filter) -> Result<Filter, Failure> {
         reply: part_from_c(&filter.reply)?,
         mark: (filter.mark_mask != 0).then_some((filter.mark, filter.mark_mask)),
         label: (label_mask != 0).then_some((label, label_mask)),
+        state: state(&filter.state)?,
         seen_reply: perhaps(filter.seen_reply)?,
         assured: perhaps(filter.assured)?,
         translated: perhaps(filter.translated)?,
@@ -43,6 +46,19 @@ pub(super) fn from_c(filter: &ct_filter) -> Result<Filter, Failure> {
         created_until: has(CT_FILTER_UNTIL).then_some(Time::from_millis(filter.created_until_ms)),
         created_since: has(CT_FILTER_SINCE).then_some(Time::from_millis(filter.created_since_ms)),
     })
+}
+
+fn state(name: &[u8; 24]) -> Result<Option<&'static str>, Failure> {
+    if name[0] == 0 {
+        return Ok(None);
+    }
+    let text = CStr::from_bytes_until_nul(name)
+        .ok()
+        .and_then(|name| name.to_str().ok());
+    let known = text.and_then(state_named);
+    known
+        .map(Some)
+        .ok_or_else(|| invalid("ct_filter.state is the name of no state"))
 }
 
 fn perhaps(value: u8) -> Result<Option<bool>, Failure> {

@@ -120,7 +120,7 @@ layouts! {
     }
     ct_filter {
         size, flags, zone, seen_reply, assured, translated, flow, offloaded, reserved, mark, mark_mask, label, label_mask,
-        created_since_ms, created_until_ms, original, reply
+        created_since_ms, created_until_ms, original, reply, state
     }
     ct_listen { size, kinds, flags, capacity, zone, reserved }
     ct_event { size, kind, changes, ending, reserved, time_ms, connection }

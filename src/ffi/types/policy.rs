@@ -185,6 +185,8 @@ pub struct ct_filter {
     pub original: ct_tuple_filter,
     /// Tuple of packets in the reply direction, as they arrive.
     pub reply: ct_tuple_filter,
+    /// State (TCP, SCTP) as in struct ct_connection, NUL-terminated; empty: any.
+    pub state: [u8; 24],
 }
 
 sized! {
