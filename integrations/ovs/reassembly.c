@@ -140,72 +140,77 @@ reassembly_destroy(struct ipf *ipf)
 
 /* --- there -------------------------------------------------------------------------------------- */
 
+/* The library decides what a fragment is, and what it holds must have a record. So this says yes to every
+ * fragment of any make, and to some packets that are none: IPv6 with extension headers. */
 static bool
-is_fragment_v4(const struct dp_packet *packet, struct fragment *to)
+may_be_fragment(const struct dp_packet *packet)
+{
+    const struct ip_header *ip = dp_packet_l3(packet);
+    const struct ovs_16aligned_ip6_hdr *ip6 = dp_packet_l3(packet);
+
+    if (IP_VER(ip->ip_ihl_ver) == 4) {
+        return IP_IS_FRAGMENT(ip->ip_frag_off);
+    }
+    switch (ip6->ip6_ctlun.ip6_un1.ip6_un1_nxt) {
+    case IPPROTO_TCP:
+    case IPPROTO_UDP:
+    case IPPROTO_ICMPV6:
+    case IPPROTO_SCTP:
+        return false;
+    default:
+        return true;
+    }
+}
+
+static void
+record_v4(struct fragment *to, const struct dp_packet *packet)
 {
     const struct ip_header *ip = dp_packet_l3(packet);
 
-    if (!IP_IS_FRAGMENT(ip->ip_frag_off)) {
-        return false;
-    }
-    if (to) {
-        to->first = !(ip->ip_frag_off & htons(IP_FRAG_OFF_MASK));
-        to->last = !(ip->ip_frag_off & htons(IP_MORE_FRAGMENTS));
-        in6_addr_set_mapped_ipv4(&to->datagram.src, get_16aligned_be32(&ip->ip_src));
-        in6_addr_set_mapped_ipv4(&to->datagram.dst, get_16aligned_be32(&ip->ip_dst));
-        to->datagram.identification = ntohs(ip->ip_id);
-        to->datagram.protocol = ip->ip_proto;
-    }
-    return true;
+    to->first = !(ip->ip_frag_off & htons(IP_FRAG_OFF_MASK));
+    to->last = !(ip->ip_frag_off & htons(IP_MORE_FRAGMENTS));
+    in6_addr_set_mapped_ipv4(&to->datagram.src, get_16aligned_be32(&ip->ip_src));
+    in6_addr_set_mapped_ipv4(&to->datagram.dst, get_16aligned_be32(&ip->ip_dst));
+    to->datagram.identification = ntohs(ip->ip_id);
+    to->datagram.protocol = ip->ip_proto;
 }
 
-static bool
-is_fragment_v6(const struct dp_packet *packet, struct fragment *to)
+static void
+record_v6(struct fragment *to, const struct dp_packet *packet)
 {
     const struct ovs_16aligned_ip6_hdr *ip6 = dp_packet_l3(packet);
     const struct ovs_16aligned_ip6_frag *header = NULL;
     uint8_t protocol = ip6->ip6_ctlun.ip6_un1.ip6_un1_nxt;
     const void *data = ip6 + 1;
-    size_t size = dp_packet_l3_size(packet);
+    size_t size = dp_packet_l3_size(packet) - sizeof *ip6;
     uint8_t kind = 0;
 
-    if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || size < sizeof *ip6) {
-        return false;
-    }
-    size -= sizeof *ip6;
-    if (!parse_ipv6_ext_hdrs(&data, &size, &protocol, &kind, &header) || !kind || !header) {
-        return false;
-    }
-    if (to) {
+    memcpy(&to->datagram.src, &ip6->ip6_src, sizeof to->datagram.src);
+    memcpy(&to->datagram.dst, &ip6->ip6_dst, sizeof to->datagram.dst);
+    if (parse_ipv6_ext_hdrs(&data, &size, &protocol, &kind, &header) && header) {
         to->first = !(header->ip6f_offlg & IP6F_OFF_MASK);
         to->last = !(header->ip6f_offlg & IP6F_MORE_FRAG);
-        memcpy(&to->datagram.src, &ip6->ip6_src, sizeof to->datagram.src);
-        memcpy(&to->datagram.dst, &ip6->ip6_dst, sizeof to->datagram.dst);
         to->datagram.identification = ntohl(get_16aligned_be32(&header->ip6f_ident));
     }
-    return true;
 }
 
-static bool
-is_fragment(const struct dp_packet *packet, ovs_be16 dl_type, struct fragment *to)
-{
-    return dl_type == htons(ETH_TYPE_IP) ? is_fragment_v4(packet, to)
-           : dl_type == htons(ETH_TYPE_IPV6) ? is_fragment_v6(packet, to)
-           : false;
-}
-
-/* A packet that has a network header goes to the library: if it is a fragment, it is noted as held before
- * it is, because whoever brings the last one may have it back at once. */
+/* A packet that has a network header goes to the library: if it may be a fragment, it is noted as held
+ * before it is, because whoever brings the last one may have it back at once. */
 struct fragment *
 reassembly_note(struct ipf *ipf, struct dp_packet *packet, const struct engine_action *action)
 {
+    const struct ip_header *ip = dp_packet_l3(packet);
     struct fragment *fragment;
 
-    if (OVS_LIKELY(!is_fragment(packet, action->dl_type, NULL))) {
+    if (OVS_LIKELY(!may_be_fragment(packet))) {
         return NULL;
     }
     fragment = xzalloc(sizeof *fragment);
-    is_fragment(packet, action->dl_type, fragment);
+    if (IP_VER(ip->ip_ihl_ver) == 4) {
+        record_v4(fragment, packet);
+    } else if (dp_packet_l3_size(packet) >= sizeof(struct ovs_16aligned_ip6_hdr)) {
+        record_v6(fragment, packet);
+    }
     fragment->packet = packet;
     fragment->datagram.dl_type = action->dl_type;
     fragment->datagram.zone = action->zone;
