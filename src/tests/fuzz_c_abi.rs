@@ -308,8 +308,8 @@ fn call(ct: *mut conntrack, call: Call, now: i64, last: &mut Batch) {
                 assert_eq!((packet.ct_state, packet.connection), (0, 0));
             }
         }
-        // SAFETY: the instance is alive; NULL is allowed.
         Call::Sweep(budget) => assert_eq!(
+            // SAFETY: the instance is alive; NULL is allowed.
             unsafe { conntrack_sweep(ct, now, budget, ptr::null_mut()) },
             0
         ),
@@ -327,12 +327,12 @@ fn call(ct: *mut conntrack, call: Call, now: i64, last: &mut Batch) {
         Call::Dump { zone, from } => dump(ct, zone, from, now, &mut row),
         // SAFETY: the instance is alive, here and below.
         Call::Limit(limit) => _ = unsafe { conntrack_set_maxconns(ct, limit) },
-        // SAFETY: as above.
         Call::Option(option, value) => {
+            // SAFETY: as above.
             _ = unsafe { conntrack_set_option(ct, option % 8, value % 3) }
         }
-        // SAFETY: as above.
         Call::Liberal(zone, liberal) => {
+            // SAFETY: as above.
             _ = unsafe { conntrack_set_zone_liberal(ct, zone, liberal % 3) }
         }
     }
