@@ -94,6 +94,25 @@ fn fragments_wait_for_each_other_and_get_one_verdict() {
     }
 }
 
+/// What `ct_nw_src`, `ct_tp_dst` and their kind match: the connection's original tuple, ports included.
+#[test]
+fn every_fragment_shows_the_original_tuple_of_its_connection() {
+    for (a, b) in [(Ip::v4(1), Ip::v4(2)), (Ip::v6(1), Ip::v6(2))] {
+        let setup = setup();
+        let there = udp(a, 7, b, 80, &[5; 200]);
+        let back = udp(b, 80, a, 7, &[6; 200]);
+        for (number, packet) in [(1, there), (2, back)] {
+            let out = setup.send(fragments(&packet, number, 80), &COMMIT, 0);
+            assert_eq!(out.len(), 3);
+            for frame in out {
+                let original = frame.original.expect("it was asked for");
+                assert_eq!((original.src, original.sport), (a.number(), 7));
+                assert_eq!((original.dst, original.dport), (b.number(), 80));
+            }
+        }
+    }
+}
+
 #[test]
 fn fragments_are_translated_together_and_keep_their_sizes() {
     for (a, b, public) in [
