@@ -47,9 +47,6 @@ impl<'e> Batch<'e> {
         direction: Direction,
     ) -> Option<(Guard<'e>, Direction)> {
         let flags = guard.flags();
-        let Transport::Tcp(tcp) = &slot.facts.transport else {
-            return Some((guard, direction));
-        };
         if !self.plain
             || flags.has_any(self.particular)
             || packet.wants_original()
@@ -57,14 +54,20 @@ impl<'e> Batch<'e> {
         {
             return Some((guard, direction));
         }
-        let Some(words) = track::established(guard.protocol(), tcp, direction) else {
-            return Some((guard, direction));
+        let class = match &slot.facts.transport {
+            Transport::Tcp(tcp) => {
+                let Some(words) = track::established(guard.protocol(), tcp, direction) else {
+                    return Some((guard, direction));
+                };
+                guard.set_protocol(words);
+                Class::TcpEstablished
+            }
+            Transport::Udp(..) if track::is_answered(guard.protocol()[0]) => {
+                Class::OtherBidirectional
+            }
+            _ => return Some((guard, direction)),
         };
-        guard.set_protocol(words);
-        let wait = self
-            .engine
-            .timeouts
-            .millis(guard.policy(), Class::TcpEstablished);
+        let wait = self.engine.timeouts.millis(guard.policy(), class);
         guard.set_expiry(self.at.now.plus(wait));
         self.tally.add(Counter::Found, 1);
         let reply = direction == Direction::Reply;

@@ -1,6 +1,6 @@
 //! Merged flows for C: filters, traces, the cache.
 //!
-//! A merged flow is written down for C once, when it is made ([`render`]), and lives as long as whoever
+//! A merged flow is written down for C once, when it is made (`render`), and lives as long as whoever
 //! may still see it: between `ct_fastpath_lookup` and `ct_fastpath_done`, or through a callback.
 
 use std::any::Any;
