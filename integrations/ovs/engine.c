@@ -28,6 +28,9 @@ COVERAGE_DEFINE(conntrack_full);
 COVERAGE_DEFINE(conntrack_l3csum_err);
 COVERAGE_DEFINE(conntrack_l4csum_err);
 COVERAGE_DEFINE(conntrack_lookup_natted_miss);
+#if OVS_VERSION >= 305
+COVERAGE_DEFINE(conntrack_zone_full);
+#endif
 COVERAGE_DEFINE(conntrack_tcp_seq_chk_bypass);
 COVERAGE_DEFINE(conntrack_tcp_seq_chk_failed);
 COVERAGE_DEFINE(conntrack_invalid_tcp_flags);
@@ -55,6 +58,7 @@ enum meaning {
     BAD_TCP_FLAGS,
     BAD_TCP_SEQUENCE,
     FULL,
+    ZONE_FULL,
     NAT_EXHAUSTED,
 };
 
@@ -76,6 +80,7 @@ meaning_of(const char *reason)
         { "TcpAckTooOld", BAD_TCP_SEQUENCE },
         { "TcpResetSequence", BAD_TCP_SEQUENCE },
         { "TableFull", FULL },
+        { "ZoneLimit", ZONE_FULL },
         { "NatExhausted", NAT_EXHAUSTED },
     };
 
@@ -221,6 +226,30 @@ original_from_library(struct pkt_metadata *md, const struct ct_tuple *from)
 
 /* A checksum that was not verified but will be completed at transmission is neither good nor bad: the
  * library's word for that is both. */
+#if OVS_VERSION >= 305
+/* One that is good is complete, whether or not the packet is marked for transmission: it is mended. */
+static uint32_t
+checksums(const struct dp_packet *packet)
+{
+    uint32_t flags = 0;
+
+    if (dp_packet_ip_checksum_good(packet)) {
+        flags |= CT_PACKET_IP_CSUM_GOOD;
+    } else if (dp_packet_ip_checksum_bad(packet)) {
+        flags |= CT_PACKET_IP_CSUM_BAD;
+    } else if (dp_packet_hwol_l3_ipv4(packet)) {
+        flags |= CT_PACKET_IP_CSUM_GOOD | CT_PACKET_IP_CSUM_BAD;
+    }
+    if (dp_packet_l4_checksum_good(packet)) {
+        flags |= CT_PACKET_L4_CSUM_GOOD;
+    } else if (dp_packet_l4_checksum_bad(packet)) {
+        flags |= CT_PACKET_L4_CSUM_BAD;
+    } else if (dp_packet_ol_l4_csum_partial(packet) || dp_packet_hwol_tx_l4_checksum(packet)) {
+        flags |= CT_PACKET_L4_CSUM_GOOD | CT_PACKET_L4_CSUM_BAD;
+    }
+    return flags;
+}
+#else
 static uint32_t
 checksums(const struct dp_packet *packet)
 {
@@ -242,6 +271,7 @@ checksums(const struct dp_packet *packet)
     }
     return flags;
 }
+#endif
 
 /* A control channel of FTP: its packets may grow when addresses in them are translated. */
 static bool
@@ -316,6 +346,11 @@ account(const struct engine *engine, uint8_t reason)
     case FULL:
         COVERAGE_INC(conntrack_full);
         break;
+    case ZONE_FULL:
+#if OVS_VERSION >= 305
+        COVERAGE_INC(conntrack_zone_full);
+#endif
+        break;
     case NAT_EXHAUSTED: {
         static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(5, 5);
 
@@ -378,6 +413,7 @@ nat_to_library(struct ct_nat *to, const struct engine_nat *from)
     if (!to->flags) {
         return;
     }
+    to->flags |= (from->random ? CT_NAT_RANDOM : 0) | (from->persistent ? CT_NAT_PERSISTENT : 0);
     to->ip_version = from->ip_version;
     memcpy(range->min_address, from->min_address, n);
     memcpy(range->max_address, from->max_address, n);

@@ -16,6 +16,7 @@
 #include "openvswitch/types.h"
 
 struct ct_dpif_entry;
+struct ct_dpif_exp;
 struct ct_dpif_timeout_policy;
 struct ct_dpif_tuple;
 struct dp_packet;
@@ -28,6 +29,9 @@ struct engine;
 /* The place of a dump. */
 struct engine_dump;
 
+/* A listing of the connections that helpers expect. */
+struct engine_expectations;
+
 /* The nat() part of a ct() action. */
 struct engine_nat {
     bool src;                   /* Translate sources. */
@@ -37,6 +41,8 @@ struct engine_nat {
     const void *max_address;
     uint16_t min_port;          /* 0: no range of ports. */
     uint16_t max_port;
+    bool random;                /* Choose ports at random. */
+    bool persistent;            /* Choose addresses by the source's alone. */
 };
 
 /* A ct() action. */
@@ -75,6 +81,13 @@ void engine_sweep(struct engine *, long long now);
 struct engine_dump *engine_dump_create(struct engine *, const uint16_t *zone);
 int engine_dump_next(struct engine_dump *, struct ct_dpif_entry *, long long now);
 void engine_dump_destroy(struct engine_dump *);
+
+#if OVS_VERSION >= 305
+struct engine_expectations *engine_expectations_create(struct engine *, const uint16_t *zone,
+                                                       long long now);
+int engine_expectations_next(struct engine_expectations *, struct ct_dpif_exp *);
+void engine_expectations_destroy(struct engine_expectations *);
+#endif
 
 int engine_flush(struct engine *, const uint16_t *zone, long long now);
 int engine_flush_tuple(struct engine *, const struct ct_dpif_tuple *, uint16_t zone, long long now);

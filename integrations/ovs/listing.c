@@ -139,6 +139,64 @@ engine_dump_destroy(struct engine_dump *dump)
     free(dump);
 }
 
+/* --- expectations ------------------------------------------------------------------------------- */
+
+#if OVS_VERSION >= 305
+/* Those of one moment. */
+struct engine_expectations {
+    struct ct_expectation *array;
+    size_t n, next;
+    bool one_zone;
+    uint16_t zone;
+};
+
+struct engine_expectations *
+engine_expectations_create(struct engine *engine, const uint16_t *zone, long long now)
+{
+    struct engine_expectations *all = xzalloc(sizeof *all);
+    size_t room = 0, total = 0;
+
+    all->one_zone = zone;
+    all->zone = zone ? *zone : 0;
+    /* Once for their number; more may have come when they are taken, and wait for the next listing. */
+    if (!conntrack_get_expectations(engine->tracker, now, NULL, 0, &room) && room) {
+        all->array = xcalloc(room, sizeof *all->array);
+        if (!conntrack_get_expectations(engine->tracker, now, all->array, room, &total)) {
+            all->n = MIN(room, total);
+        }
+    }
+    return all;
+}
+
+int
+engine_expectations_next(struct engine_expectations *all, struct ct_dpif_exp *to)
+{
+    while (all->next < all->n) {
+        const struct ct_expectation *from = &all->array[all->next++];
+
+        if (all->one_zone && from->tuple.zone != all->zone) {
+            continue;
+        }
+        memset(to, 0, sizeof *to);
+        tuple_from_library(&to->tuple_orig, &from->tuple);
+        tuple_from_library(&to->tuple_parent, &from->parent);
+        to->zone = from->tuple.zone;
+        to->mark = from->mark;
+        to->labels = label_from_library(from->label);
+        to->protoinfo.proto = from->tuple.protocol;
+        return 0;
+    }
+    return ENOENT;
+}
+
+void
+engine_expectations_destroy(struct engine_expectations *all)
+{
+    free(all->array);
+    free(all);
+}
+#endif
+
 /* --- flushes ------------------------------------------------------------------------------------ */
 
 int

@@ -32,6 +32,13 @@ VLOG_DEFINE_THIS_MODULE(conntrack_reassembly);
 #define MOST_FRAGMENTS 5000
 #define MOST_WAITING_MS 10000
 
+/* Later versions would also say where the routing header is. */
+#if OVS_VERSION >= 305
+#define AND_NO_ROUTING_HEADER , NULL
+#else
+#define AND_NO_ROUTING_HEADER
+#endif
+
 /* Fragments taken from the library at a time. */
 #define TAKEN 32
 
@@ -187,7 +194,7 @@ record_v6(struct fragment *to, const struct dp_packet *packet)
 
     memcpy(&to->datagram.src, &ip6->ip6_src, sizeof to->datagram.src);
     memcpy(&to->datagram.dst, &ip6->ip6_dst, sizeof to->datagram.dst);
-    if (parse_ipv6_ext_hdrs(&data, &size, &protocol, &kind, &header) && header) {
+    if (parse_ipv6_ext_hdrs(&data, &size, &protocol, &kind, &header AND_NO_ROUTING_HEADER) && header) {
         to->first = !(header->ip6f_offlg & IP6F_OFF_MASK);
         to->last = !(header->ip6f_offlg & IP6F_MORE_FRAG);
         to->datagram.identification = ntohl(get_16aligned_be32(&header->ip6f_ident));

@@ -93,7 +93,9 @@ engine_get_zone_limit(struct engine *engine, int32_t zone, struct engine_zone_li
 int
 engine_delete_zone_limit(struct engine *engine, int32_t zone)
 {
-    if (zone < 0 || zone > UINT16_MAX) {
+    if (zone == ENGINE_DEFAULT_ZONE) {
+        return conntrack_set_default_zone_limit(engine->tracker, CT_ZONE_LIMIT_NONE);
+    } else if (zone < 0 || zone > UINT16_MAX) {
         return EINVAL;
     }
     return conntrack_delete_zone_limit(engine->tracker, zone);

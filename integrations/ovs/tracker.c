@@ -31,17 +31,37 @@ BUILD_ASSERT_DECL(DEFAULT_ZONE == ENGINE_DEFAULT_ZONE);
 /* Expired connections are invisible at once; sweeping gives their memory back. */
 #define SWEEP_INTERVAL_MS 1000
 
+#if OVS_VERSION >= 305
+/* What Open vSwitch shows as long as nobody sets it. It is the longest time between two sweeps, which
+ * here are never farther apart than SWEEP_INTERVAL_MS. */
+#define SHOWN_SWEEP_INTERVAL_MS 20000
+#endif
+
 struct conntrack {
     struct engine *engine;
 
     struct latch exit;
     pthread_t sweeper;
+#if OVS_VERSION >= 305
+    atomic_uint32_t sweep_interval_ms;
+#endif
 
     struct ovs_mutex policies_mutex;
     struct cmap policies;       /* Of struct timeout_policy, for timeout_policy_get(). */
 };
 
 /* --- instances ---------------------------------------------------------------------------------- */
+
+static uint32_t
+sweep_interval(const struct conntrack *ct OVS_UNUSED)
+{
+    uint32_t ms = SWEEP_INTERVAL_MS;
+
+#if OVS_VERSION >= 305
+    atomic_read_relaxed(&ct->sweep_interval_ms, &ms);
+#endif
+    return MIN(ms, SWEEP_INTERVAL_MS);
+}
 
 static void *
 sweep_main(void *ct_)
@@ -52,7 +72,7 @@ sweep_main(void *ct_)
         long long int now = time_msec();
 
         engine_sweep(ct->engine, now);
-        poll_timer_wait_until(now + SWEEP_INTERVAL_MS);
+        poll_timer_wait_until(now + sweep_interval(ct));
         latch_wait(&ct->exit);
         poll_block();
     }
@@ -71,6 +91,9 @@ conntrack_init(void)
     ovs_mutex_init(&ct->policies_mutex);
     cmap_init(&ct->policies);
     latch_init(&ct->exit);
+#if OVS_VERSION >= 305
+    atomic_init(&ct->sweep_interval_ms, SHOWN_SWEEP_INTERVAL_MS);
+#endif
     ct->sweeper = ovs_thread_create("ct_clean", sweep_main, ct);
     return ct;
 }
@@ -105,8 +128,10 @@ conntrack_ipf_ctx(struct conntrack *ct)
 int
 conntrack_execute(struct conntrack *ct, struct dp_packet_batch *batch, ovs_be16 dl_type, bool force,
                   bool commit, uint16_t zone, const uint32_t *setmark,
-                  const struct ovs_key_ct_labels *setlabel, ovs_be16 tp_src OVS_UNUSED,
-                  ovs_be16 tp_dst OVS_UNUSED,
+                  const struct ovs_key_ct_labels *setlabel,
+#if OVS_VERSION < 305
+                  ovs_be16 tp_src OVS_UNUSED, ovs_be16 tp_dst OVS_UNUSED,
+#endif
                   const char *helper, const struct nat_action_info_t *info, long long now,
                   uint32_t tp_id)
 {
@@ -131,6 +156,10 @@ conntrack_execute(struct conntrack *ct, struct dp_packet_batch *batch, ovs_be16 
             .max_address = &info->max_addr,
             .min_port = info->min_port,
             .max_port = info->max_port,
+#if OVS_VERSION >= 305
+            .random = info->nat_flags & NAT_RANGE_RANDOM,
+            .persistent = info->nat_flags & NAT_PERSISTENT,
+#endif
         };
         action.nat = &nat;
     }
@@ -178,6 +207,30 @@ conntrack_dump_done(struct conntrack_dump *dump)
     dump->ct = NULL;
     return 0;
 }
+
+#if OVS_VERSION >= 305
+int
+conntrack_exp_dump_start(struct conntrack *ct, struct conntrack_dump *dump, const uint16_t *zone)
+{
+    memset(dump, 0, sizeof *dump);
+    dump->ct = (struct conntrack *) engine_expectations_create(ct->engine, zone, time_msec());
+    return 0;
+}
+
+int
+conntrack_exp_dump_next(struct conntrack_dump *dump, struct ct_dpif_exp *expectation)
+{
+    return engine_expectations_next((struct engine_expectations *) dump->ct, expectation) ? EOF : 0;
+}
+
+int
+conntrack_exp_dump_done(struct conntrack_dump *dump)
+{
+    engine_expectations_destroy((struct engine_expectations *) dump->ct);
+    dump->ct = NULL;
+    return 0;
+}
+#endif
 
 int
 conntrack_flush(struct conntrack *ct, const uint16_t *zone)
@@ -229,21 +282,48 @@ conntrack_get_tcp_seq_chk(struct conntrack *ct)
     return engine_get_sequence_check(ct->engine);
 }
 
+#if OVS_VERSION >= 305
+int
+conntrack_set_sweep_interval(struct conntrack *ct, uint32_t ms)
+{
+    atomic_store_relaxed(&ct->sweep_interval_ms, ms);
+    return 0;
+}
+
+uint32_t
+conntrack_get_sweep_interval(struct conntrack *ct)
+{
+    uint32_t ms;
+
+    atomic_read_relaxed(&ct->sweep_interval_ms, &ms);
+    return ms;
+}
+#endif
+
 /* --- limits of zones ---------------------------------------------------------------------------- */
 
-struct conntrack_zone_limit
+#if OVS_VERSION >= 305
+typedef struct conntrack_zone_info zone_answer;
+typedef int32_t zone_to_delete;         /* DEFAULT_ZONE, too. */
+#else
+typedef struct conntrack_zone_limit zone_answer;
+typedef uint16_t zone_to_delete;
+#endif
+
+zone_answer
 zone_limit_get(struct conntrack *ct, int32_t zone)
 {
-    struct conntrack_zone_limit answer = {
-        .zone = DEFAULT_ZONE,
-        .count = ATOMIC_COUNT_INIT(0),
-    };
+    zone_answer answer = { .zone = DEFAULT_ZONE };
     struct engine_zone_limit limit;
 
     if (!engine_get_zone_limit(ct->engine, zone, &limit)) {
         answer.zone = limit.zone;
         answer.limit = limit.limit;
+#if OVS_VERSION >= 305
+        answer.count = limit.count;
+#else
         atomic_count_set(&answer.count, limit.count);
+#endif
     }
     return answer;
 }
@@ -262,7 +342,7 @@ zone_limit_update(struct conntrack *ct, int32_t zone, uint32_t limit)
 }
 
 int
-zone_limit_delete(struct conntrack *ct, uint16_t zone)
+zone_limit_delete(struct conntrack *ct, zone_to_delete zone)
 {
     int error = engine_delete_zone_limit(ct->engine, zone);
 
