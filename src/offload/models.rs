@@ -6,7 +6,7 @@ use super::connections::{Connections, Tracked};
 use super::dispatch::{Dispatch, Seen};
 use super::flows::Flows;
 use super::provider::{
-    Context, Delivery, Delta, Preferences, Provider, Refusal, Report, Taken, TcpSide,
+    Context, Delivery, Delta, FlowUse, Preferences, Provider, Refusal, Report, Taken, TcpSide,
 };
 use super::registry::Registry;
 use crate::clock::Time;
