@@ -2576,7 +2576,7 @@ struct ct_offload_class {
  */
 struct ct_offload_standing {
   /**
-   * sizeof(struct ct_offload_standing), set by the caller in the first of an array.
+   * sizeof(struct ct_offload_standing), set by the caller, in each of an array.
    */
   size_t size;
   /**
@@ -3907,7 +3907,7 @@ CT_API int ct_offload_refresh(struct conntrack *ct, int64_t now_ms, uint64_t *as
  * Threads: any.
  *
  * # Safety
- * `ct` is an instance; `standings` points to `*n` structs of the size that the first one says.
+ * `ct` is an instance; `standings` points to `*n` structs of the size that each says.
  */
 CT_API
 int ct_offload_get_standing(struct conntrack *ct,

@@ -321,7 +321,7 @@ fn standing_to_c(standing: &Standing) -> ct_offload_standing {
 /// Threads: any.
 ///
 /// # Safety
-/// `ct` is an instance; `standings` points to `*n` structs of the size that the first one says.
+/// `ct` is an instance; `standings` points to `*n` structs of the size that each says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ct_offload_get_standing(
     ct: *mut conntrack,

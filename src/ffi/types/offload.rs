@@ -277,7 +277,7 @@ pub const CT_OFFLOAD_STATE_FAILED: u32 = 6;
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct ct_offload_standing {
-    /// sizeof(struct ct_offload_standing), set by the caller in the first of an array.
+    /// sizeof(struct ct_offload_standing), set by the caller, in each of an array.
     pub size: usize,
     /// The provider's name, NUL-terminated; cut off if it is long.
     pub provider: [u8; 32],
