@@ -16,6 +16,7 @@ pub mod dump;
 pub mod events;
 pub mod execute;
 mod filter;
+mod flow;
 pub mod flow_table;
 mod guard;
 pub mod handle;

@@ -8,7 +8,7 @@ use std::ffi::{CStr, c_int, c_void};
 
 use super::guard::{Failure, invalid};
 use super::types::*;
-use super::{merge, tuple};
+use super::{flow, tuple};
 use crate::clock::Time;
 use crate::error::Error;
 use crate::merge::merged::Made;
@@ -354,8 +354,8 @@ impl Provider for Class {
         }
     }
 
-    fn flow_add(&self, flow: &Made) -> bool {
-        match (self.class.flow_add, merge::rendered(flow)) {
+    fn flow_add(&self, made: &Made) -> bool {
+        match (self.class.flow_add, flow::rendered(made)) {
             // SAFETY: as in `init`; the flow lives through the call.
             (Some(add), Some(flow)) => unsafe { add(self.class.user, &raw const *flow) == 0 },
             _ => false,

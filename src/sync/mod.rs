@@ -46,6 +46,8 @@ pub use native::{
 pub enum Site {
     /// A record is given back by whoever had it locked.
     RecordUnlock,
+    /// A bucket's tag says that a slot has a connection.
+    TagSet,
     /// A block's due time is lowered.
     DueLower,
     /// A look-up that found nothing looks whether its bucket was split meanwhile.

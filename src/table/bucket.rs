@@ -22,7 +22,7 @@
 use crossbeam_utils::Backoff;
 
 use super::entry::Line;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, pause};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, Site, ordering, pause};
 
 /// Slots of a bucket.
 pub(super) const SLOTS: usize = 11;
@@ -230,12 +230,17 @@ impl Bucket {
         if position < 8 {
             let mut tags = self.tags.load(Ordering::Relaxed).to_le_bytes();
             tags[position] = tag;
-            self.tags.store(u64::from_le_bytes(tags), Ordering::Release);
+            self.tags.store(
+                u64::from_le_bytes(tags),
+                ordering(Site::TagSet, Ordering::Release),
+            );
         } else {
             let mut tags = self.more_tags.load(Ordering::Relaxed).to_le_bytes();
             tags[position - 8] = tag;
-            self.more_tags
-                .store(u32::from_le_bytes(tags), Ordering::Release);
+            self.more_tags.store(
+                u32::from_le_bytes(tags),
+                ordering(Site::TagSet, Ordering::Release),
+            );
         }
     }
 

@@ -107,6 +107,30 @@ fn loom_a_connection_is_complete_whoever_looks() {
     assert_eq!(bad(None, publish_by_the_first_thread), 0);
 }
 
+/// Without its Release a tag leads to a slot, and to a record, that are not there for the reader, who
+/// then reads memory that is nobody's. The model dies of that, so it runs in a process of its own.
+#[test]
+#[ignore = "dies: run by the model below"]
+fn a_tag_that_publishes_nothing() {
+    assert_eq!(bad(Some(Site::TagSet), publish_by_the_first_thread), 0);
+}
+
+#[test]
+fn loom_a_tag_that_publishes_nothing_leads_to_memory_that_is_nobodys() {
+    let run = |test: &str, ignored: bool| {
+        let mut model = std::process::Command::new(std::env::current_exe().expect("it runs"));
+        model
+            .args(["--exact", test])
+            .args(ignored.then_some("--ignored"));
+        model.output().expect("the model starts").status.success()
+    };
+    let module = "table::models::";
+    // The way to run a model so is right: the same one, with its Release, passes.
+    let whole = "loom_a_connection_is_complete_whoever_looks";
+    assert!(run(&format!("{module}{whole}"), false));
+    assert!(!run(&format!("{module}a_tag_that_publishes_nothing"), true));
+}
+
 /// Two connections of which the first leaves its bucket at the first split.
 fn moving(table: &Table) -> [u16; 2] {
     let bit = |i: &u16| table.hash(&tuple(*i).key().0) & 1 == 1;

@@ -1,28 +1,13 @@
 //! The engine as its users see it: packets in, verdicts out.
 
-use crate::clock::Time;
 use crate::engine::action::{Action, Masked};
 use crate::engine::config::Config;
 use crate::engine::descriptor::{ConnectionId, Frame, state};
 use crate::engine::{Budget, Cursor, Engine, Flush};
 use crate::packet::tcp_flags::{ACK, SYN};
 use crate::reason::Reason;
+use crate::tests::ground::{COMMIT, LOOK, at};
 use crate::tests::packets::{Ip, Segment, echo, udp, unreachable};
-
-const COMMIT: Action = Action {
-    zone: 0,
-    commit: true,
-    force: false,
-    mark: None,
-    label: None,
-    helper: None,
-    nat: None,
-    timeout_policy: None,
-};
-const LOOK: Action = Action {
-    commit: false,
-    ..COMMIT
-};
 
 fn engine() -> Engine {
     Engine::new(&Config {
@@ -30,10 +15,6 @@ fn engine() -> Engine {
         ..Config::default()
     })
     .expect("defaults are valid")
-}
-
-fn at(millis: u64) -> Time {
-    Time::from_millis(millis)
 }
 
 fn one(engine: &Engine, bytes: Vec<u8>, action: &Action, now: u64) -> Frame {

@@ -20,6 +20,7 @@ mod fuzz_helpers;
 mod fuzz_replay;
 #[expect(unreachable_pub, reason = "the fuzz targets include it")]
 mod fuzz_tcp;
+mod ground;
 mod header;
 mod helpers;
 mod layers;

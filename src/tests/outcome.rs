@@ -5,45 +5,18 @@
 use crate::clock::Time;
 use crate::engine::Engine;
 use crate::engine::action::{Action, Masked};
-use crate::engine::config::Config;
 use crate::engine::descriptor::{ConnectionId, Frame, state};
 use crate::nat::{Nat, NatRange};
 use crate::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::reason::Reason;
+use crate::tests::ground::{COMMIT, LOOK, engine, limited};
 use crate::tests::packets::{Ip, Segment, echo, fragments, icmp, udp, unreachable};
 
-const LOOK: Action = Action {
-    zone: 0,
-    commit: false,
-    force: false,
-    mark: None,
-    label: None,
-    helper: None,
-    nat: None,
-    timeout_policy: None,
-};
-const COMMIT: Action = Action {
-    commit: true,
-    ..LOOK
-};
 const NEW: u8 = state::NEW;
 const EST: u8 = state::EST;
 const RPL: u8 = state::RPL;
 const REL: u8 = state::REL;
 const INV: u8 = state::INV;
-
-fn limited(max_connections: u32) -> Engine {
-    Engine::new(&Config {
-        seed: Some([7; 8]),
-        max_connections,
-        ..Config::default()
-    })
-    .expect("valid")
-}
-
-fn engine() -> Engine {
-    limited(1_000)
-}
 
 fn pass(engine: &Engine, bytes: Vec<u8>, action: &Action) -> Frame {
     let mut frames = [Frame::ip(bytes)];

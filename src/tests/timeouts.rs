@@ -1,7 +1,6 @@
 //! Timeouts and their policies as users see them: how long a connection may still be idle, by what was
 //! last seen of it (Open vSwitch's classes and defaults).
 
-use crate::clock::Time;
 use crate::engine::action::Action;
 use crate::engine::config::Config;
 use crate::engine::descriptor::Frame;
@@ -9,25 +8,12 @@ use crate::engine::{Budget, Cursor, Engine, Flush};
 use crate::error::Error;
 use crate::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::policy::timeouts::Policy;
+use crate::tests::ground::{COMMIT, LOOK, at};
 use crate::tests::packets::{Ip, Segment, echo, udp};
 use crate::tuple::Zone;
 
 /// Neighbouring records that the sweep looks at together.
 const BLOCK: u32 = 256;
-const LOOK: Action = Action {
-    zone: 0,
-    commit: false,
-    force: false,
-    mark: None,
-    label: None,
-    helper: None,
-    nat: None,
-    timeout_policy: None,
-};
-const COMMIT: Action = Action {
-    commit: true,
-    ..LOOK
-};
 
 fn engine() -> Engine {
     Engine::new(&Config {
@@ -35,10 +21,6 @@ fn engine() -> Engine {
         ..Config::default()
     })
     .expect("defaults are valid")
-}
-
-fn at(millis: u64) -> Time {
-    Time::from_millis(millis)
 }
 
 fn send(engine: &Engine, bytes: Vec<u8>, action: &Action, now: u64) {

@@ -21,9 +21,9 @@ use crate::merge::trace::Trace;
 use crate::offload::provider::{
     Context, FlowUse, Preferences, Provider, Refusal as No, Report, Taken,
 };
-use crate::packet::tcp_flags::{ACK, FIN, SYN};
+use crate::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::sync::StdArc;
-use crate::tests::packets::{Segment, ethernet};
+use crate::tests::packets::{Segment, ethernet, fragments};
 
 const RULES: &str = "table=0,tcp,in_port=1,actions=ct(zone=3,table=1)
     table=0,tcp,in_port=2,actions=ct(zone=3,table=1)
@@ -162,6 +162,20 @@ fn what_begins_or_ends_a_connection_goes_the_normal_way() {
     assert!(!is_carried(&mut datapath, 9, 21));
     datapath.engine().merge(0, at(22)).expect("nobody looks");
     assert_eq!(flows(&datapath), 0);
+}
+
+#[test]
+fn a_reset_and_a_fragment_go_the_normal_way() {
+    let mut datapath = datapath();
+    establish(&mut datapath, 9);
+    let whole = data(9).frame.bytes;
+    for piece in fragments(&whole[14..], 7, 8) {
+        let mut packet = data(9);
+        packet.frame.bytes = ethernet(&[], &piece);
+        send(&mut datapath, packet, 20);
+    }
+    send(&mut datapath, packet(9, RST | ACK, false, (101, 501)), 21);
+    assert_eq!(hits(&datapath), 0);
 }
 
 #[test]

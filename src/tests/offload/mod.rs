@@ -14,7 +14,6 @@ mod stress;
 mod switching;
 mod window;
 
-use crate::clock::Time;
 use crate::engine::Engine;
 use crate::engine::action::Action;
 use crate::engine::config::Config;
@@ -22,26 +21,8 @@ use crate::engine::descriptor::{ConnectionId, Frame};
 use crate::offload::dummy::Dummy;
 use crate::offload::provider::Preferences;
 use crate::packet::tcp_flags::{ACK, SYN};
+use crate::tests::ground::{COMMIT, LOOK, at};
 use crate::tests::packets::{Ip, Segment, udp};
-
-const LOOK: Action = Action {
-    zone: 0,
-    commit: false,
-    force: false,
-    mark: None,
-    label: None,
-    helper: None,
-    nat: None,
-    timeout_policy: None,
-};
-const COMMIT: Action = Action {
-    commit: true,
-    ..LOOK
-};
-
-fn at(millis: u64) -> Time {
-    Time::from_millis(millis)
-}
 
 fn engine() -> Engine {
     Engine::new(&Config {

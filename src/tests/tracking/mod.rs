@@ -12,6 +12,7 @@ use crate::engine::statistics::Counter;
 use crate::engine::{Cursor, Engine, Flush};
 use crate::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::reason::Reason;
+use crate::tests::ground::{COMMIT, LOOK, engine, limited};
 use crate::tests::packets::{Ip, Segment, echo, ip, udp, unreachable};
 
 mod connections;
@@ -23,20 +24,6 @@ mod race;
 mod tcp;
 mod update;
 
-const LOOK: Action = Action {
-    zone: 0,
-    commit: false,
-    force: false,
-    mark: None,
-    label: None,
-    helper: None,
-    nat: None,
-    timeout_policy: None,
-};
-const COMMIT: Action = Action {
-    commit: true,
-    ..LOOK
-};
 const FORCE: Action = Action {
     force: true,
     ..COMMIT
@@ -47,19 +34,6 @@ const EST: u8 = state::EST;
 const REL: u8 = state::REL;
 const RPL: u8 = state::RPL;
 const INV: u8 = state::INV;
-
-fn limited(max_connections: u32) -> Engine {
-    Engine::new(&Config {
-        seed: Some([7; 8]),
-        max_connections,
-        ..Config::default()
-    })
-    .expect("valid")
-}
-
-fn engine() -> Engine {
-    limited(1_000)
-}
 
 /// Another pass of a packet.
 fn again(engine: &Engine, frame: Frame, action: &Action, millis: u64) -> Frame {
