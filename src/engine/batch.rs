@@ -24,7 +24,7 @@ use super::config::{Profile, Switches};
 use super::create::Created;
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, state};
 use super::events::{Before, Ending};
-use super::express;
+use super::express::Straight;
 use super::flow::FlowTableRef;
 use super::follow;
 use super::fragments::Fragments;
@@ -34,12 +34,13 @@ use crate::alg::expect::Parent;
 use crate::clock::Time;
 use crate::nat::Binding;
 use crate::offload::dispatch::Dispatch;
-use crate::packet::{self, Facts, Hints, Transport, fragment, proto};
+use crate::packet::{self, Facts, Hints, Segment, Transport, fragment, proto};
 use crate::reason::Reason;
 use crate::table::{At, Flags, Guard, Place, Probe};
 use crate::track::timeout::Class;
 use crate::track::{self, Outcome, handover};
 use crate::tuple::{Direction, Key, Side, Tuple};
+use smallvec::SmallVec;
 
 /// Packets whose cache misses overlap. More would not fit the processor's line fill buffers.
 pub(super) const STAGE: usize = 32;
@@ -55,25 +56,28 @@ const ELSEWHERE: Flags = Flags::OFFLOADED.and(Flags::RELEARN).and(Flags::MERGED)
 ///
 /// The slots of a batch are filled in place: moving them would cost as much as parsing.
 pub(super) struct Slot<'e> {
-    prepared: Prepared,
-    side: Side,
-    probe: Probe,
+    pub(super) prepared: Prepared,
+    pub(super) side: Side,
+    pub(super) probe: Probe<'e>,
     place: Place<'e>,
     hash: u64,
-    key: Key,
-    pub(super) facts: Facts,
+    pub(super) key: Key,
+    pub(super) segment: Segment,
 }
+
+/// The facts of the packets of a stage that are not plain.
+pub(super) type Others = SmallVec<[Facts; STAGE]>;
 
 impl Slot<'_> {
     /// All zeros, which are quickly written.
     pub(super) const EMPTY: Self = Slot {
-        prepared: Prepared::Malformed(Reason::None),
+        prepared: Prepared::Plain,
         side: Side::Low,
         probe: Probe::NONE,
         place: Place::NONE,
         hash: 0,
         key: Key::NONE,
-        facts: Facts::NONE,
+        segment: Segment::NONE,
     };
 
     /// The packet's tuple. Only the rare paths want it again.
@@ -81,13 +85,29 @@ impl Slot<'_> {
     pub(super) fn tuple(&self) -> Tuple {
         self.key.tuple(self.side)
     }
+
+    /// The facts of the packet with these bytes, if it was parsed.
+    pub(super) fn facts(&self, bytes: &[u8], others: &Others) -> Option<Facts> {
+        match self.prepared {
+            Prepared::Plain => self.key.facts(self.side, &self.segment, bytes),
+            Prepared::Other(number) => others.get(usize::from(number)).copied(),
+            Prepared::Cached | Prepared::Malformed(_) | Prepared::Refused => None,
+        }
+    }
+
+    /// It is to be looked up.
+    const fn is_looked_up(&self) -> bool {
+        matches!(self.prepared, Prepared::Plain | Prepared::Other(_))
+    }
 }
 
 /// What stage 1 made of a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Prepared {
-    /// To be looked up.
-    Look,
+pub(super) enum Prepared {
+    /// To be looked up, and what it says stands in its slot.
+    Plain,
+    /// To be looked up, and its facts have this number among those of the stage.
+    Other(u8),
     /// It carries a connection from an earlier pass in this zone.
     Cached,
     /// It cannot be tracked.
@@ -106,10 +126,8 @@ pub(super) struct Batch<'e> {
     pub(super) switches: Switches,
     pub(super) kernel: bool,
     pub(super) tally: Tally,
-    /// Packets of established connections may take the straight way, see `express`.
-    pub(super) plain: bool,
-    /// What marks the connections whose packets may not.
-    pub(super) particular: Flags,
+    /// Which packets may take the straight way.
+    pub(super) straight: Straight,
     /// The state of the present packet's connection, while it advances.
     state: track::State,
     /// What a helper's expectation says of the present packet, which was not stored.
@@ -176,8 +194,7 @@ impl<'e> Batch<'e> {
             switches,
             kernel,
             tally: Tally::default(),
-            plain: express::is_plain(action, &switches) && !kernel && flow_table.is_none(),
-            particular: express::particular(action),
+            straight: Straight::new(engine, action, &switches, now, flow_table.is_none()),
             state: track::State {
                 words: [0; 3],
                 extension: [0; 8],
@@ -193,28 +210,35 @@ impl<'e> Batch<'e> {
 
     /// All packets, in stages of [`STAGE`].
     pub(super) fn run<P: Descriptor, F: Fragments<P>>(mut self, packets: &mut [P], fragments: &F) {
+        let mut others = Others::new();
         // Making the slots costs by their number, so few packets get few.
         if packets.len() <= FEW {
-            self.run_stage(packets, &mut [Slot::EMPTY; FEW], fragments);
+            self.run_stage(packets, &mut [Slot::EMPTY; FEW], &mut others, fragments);
         } else {
             let mut slots = [Slot::EMPTY; STAGE];
             for stage in packets.chunks_mut(STAGE) {
-                self.run_stage(stage, &mut slots, fragments);
+                self.run_stage(stage, &mut slots, &mut others, fragments);
             }
         }
         self.engine.statistics.add(&self.tally);
     }
 
     /// Stages 0 to 2 for packets that are all to be looked up.
-    pub(super) fn look_up<P: Descriptor>(&mut self, packets: &[P], slots: &mut [Slot<'e>]) {
+    pub(super) fn look_up<P: Descriptor>(
+        &mut self,
+        packets: &[P],
+        slots: &mut [Slot<'e>],
+        others: &mut Others,
+    ) {
+        others.clear();
         for packet in packets {
             packet.prefetch();
         }
         for (packet, slot) in packets.iter().zip(slots.iter_mut()) {
-            self.look(packet, slot);
+            self.look(packet, slot, others);
         }
         for (_, slot) in packets.iter().zip(slots.iter_mut()) {
-            if slot.prepared == Prepared::Look {
+            if slot.is_looked_up() {
                 slot.probe = self.engine.table.probe(slot.place, slot.hash);
             }
         }
@@ -222,7 +246,7 @@ impl<'e> Batch<'e> {
 
     /// The connection of a packet that was looked up.
     pub(super) fn find_slot(&self, slot: &Slot<'e>) -> Option<(Guard<'e>, Direction)> {
-        if slot.prepared != Prepared::Look {
+        if !slot.is_looked_up() {
             return None;
         }
         let table = &self.engine.table;
@@ -237,31 +261,33 @@ impl<'e> Batch<'e> {
         &mut self,
         packets: &mut [P],
         slots: &mut [Slot<'e>],
+        others: &mut Others,
         fragments: &F,
     ) {
+        others.clear();
         for packet in packets.iter() {
             packet.prefetch();
         }
         for (packet, slot) in packets.iter().zip(slots.iter_mut()) {
-            self.prepare(packet, slot);
+            self.prepare(packet, slot, others);
         }
         for (_, slot) in packets.iter().zip(slots.iter_mut()) {
-            if slot.prepared == Prepared::Look {
+            if slot.is_looked_up() {
                 slot.probe = self.engine.table.probe(slot.place, slot.hash);
             }
         }
         for (packet, slot) in packets.iter_mut().zip(slots.iter_mut()) {
-            match slot.prepared {
-                Prepared::Look => self.process(packet, slot),
-                _ => self.decide(packet, slot, fragments),
+            if slot.prepared == Prepared::Plain && self.go_straight(packet, slot).is_some() {
+                continue;
             }
+            self.decide(packet, slot, others, fragments);
         }
         self.dispatch.deliver(self.engine);
     }
 
     /// Stage 1 for one packet.
     #[inline(always)]
-    fn prepare<P: Descriptor>(&self, packet: &P, slot: &mut Slot<'e>) {
+    fn prepare<P: Descriptor>(&self, packet: &P, slot: &mut Slot<'e>, others: &mut Others) {
         let before = packet.pass();
         if before.state == state::INV {
             slot.prepared = Prepared::Refused;
@@ -272,58 +298,77 @@ impl<'e> Batch<'e> {
             self.engine.table.prefetch_record(before.connection);
             slot.prepared = Prepared::Cached;
         } else {
-            self.look(packet, slot);
+            self.look(packet, slot, others);
         }
     }
 
     /// Parses a packet and begins its look-up.
     #[inline(always)]
-    fn look<P: Descriptor>(&self, packet: &P, slot: &mut Slot<'e>) {
-        let (bytes, hints) = (packet.bytes(), packet.hints());
-        if packet::express(&mut slot.facts, bytes, &hints, &self.parse)
-            && let Some((key, side)) = Key::of_plain(&slot.facts, self.action.zone)
+    fn look<P: Descriptor>(&self, packet: &P, slot: &mut Slot<'e>, others: &mut Others) {
+        if self
+            .look_at_plain(packet.bytes(), &packet.hints(), slot)
+            .is_none()
         {
-            (slot.key, slot.side) = (key, side);
-            slot.prepared = Prepared::Look;
-        } else {
-            self.look_closely(bytes, &hints, slot);
+            self.look_closely(packet, slot, others);
         }
-        slot.probe = Probe::NONE;
         slot.hash = self.engine.table.hash(&slot.key);
         slot.place = self.engine.table.prefetch(slot.hash);
     }
 
+    /// Parses a packet that is plain.
+    #[inline(always)]
+    fn look_at_plain(&self, bytes: &[u8], hints: &Hints, slot: &mut Slot<'e>) -> Option<()> {
+        let (l3, first) = packet::ip_header(bytes, hints)?;
+        if first == packet::PLAIN {
+            let plain = packet::plain_v4(bytes, l3, hints, &self.parse)?;
+            (slot.key, slot.side) = Key::of_plain_v4(&plain, self.action.zone);
+            slot.segment = plain.segment;
+        } else {
+            let plain = packet::plain_v6(bytes, l3, hints, &self.parse)?;
+            (slot.key, slot.side) = Key::of_plain_v6(&plain, self.action.zone);
+            slot.segment = plain.segment;
+        }
+        slot.prepared = Prepared::Plain;
+        Some(())
+    }
+
     /// Parses any packet.
     #[inline(never)]
-    fn look_closely(&self, bytes: &[u8], hints: &Hints, slot: &mut Slot<'e>) {
-        slot.prepared = match packet::parse_into(&mut slot.facts, bytes, hints, &self.parse) {
+    fn look_closely<P: Descriptor>(&self, packet: &P, slot: &mut Slot<'e>, others: &mut Others) {
+        let (bytes, hints) = (packet.bytes(), packet.hints());
+        slot.prepared = match packet::parse(bytes, &hints, &self.parse) {
             Err(malformed) => Prepared::Malformed(malformed.reason),
-            Ok(()) => match Tuple::of(&slot.facts, self.action.zone) {
+            Ok(facts) => match Tuple::of(&facts, self.action.zone) {
                 None => Prepared::Malformed(Reason::IcmpType),
                 Some(tuple) => {
                     (slot.key, slot.side) = tuple.key();
-                    Prepared::Look
+                    others.push(facts);
+                    Prepared::Other(others.len() as u8 - 1)
                 }
             },
         };
     }
 
-    /// Stage 3 for a packet that need not be looked up.
+    /// Stage 3 for a packet that does not go straight.
     #[inline(never)]
     fn decide<P: Descriptor, F: Fragments<P>>(
         &mut self,
         packet: &mut P,
         slot: &mut Slot<'e>,
+        others: &mut Others,
         fragments: &F,
     ) {
         if slot.prepared == Prepared::Cached {
             if self.process_cached(packet) {
                 return;
             }
-            self.look(packet, slot);
+            self.look(packet, slot, others);
+            slot.probe = Probe::NONE;
+        }
+        if let Some(facts) = slot.facts(packet.bytes(), others) {
+            return self.process(packet, slot, &facts);
         }
         match slot.prepared {
-            Prepared::Look => self.process(packet, slot),
             Prepared::Malformed(Reason::Fragment) => {
                 let whole = fragment::of(packet.bytes(), &packet.hints())
                     .ok_or(Reason::Fragment)
@@ -334,17 +379,18 @@ impl<'e> Batch<'e> {
             }
             Prepared::Malformed(reason) => self.malformed(packet, reason),
             Prepared::Refused => self.malformed(packet, packet.pass().reason),
-            Prepared::Cached => {}
+            Prepared::Plain | Prepared::Other(_) | Prepared::Cached => {}
         }
     }
 
     /// All stages for a single packet, which is no fragment.
     pub(super) fn one<P: Descriptor>(&mut self, packet: &mut P) {
-        let mut slot = Slot::EMPTY;
-        self.look(packet, &mut slot);
-        match slot.prepared {
-            Prepared::Malformed(reason) => self.malformed(packet, reason),
-            _ => self.process(packet, &slot),
+        let (mut slot, mut others) = (Slot::EMPTY, Others::new());
+        self.look(packet, &mut slot, &mut others);
+        match (slot.prepared, slot.facts(packet.bytes(), &others)) {
+            (_, Some(facts)) => self.process(packet, &slot, &facts),
+            (Prepared::Malformed(reason), None) => self.malformed(packet, reason),
+            _ => {}
         }
     }
 
@@ -385,7 +431,7 @@ impl<'e> Batch<'e> {
     }
 
     /// Steps 1 to 12 for one packet.
-    fn process<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>) {
+    fn process<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>, facts: &Facts) {
         let last = packet.pass();
         // 1: entering another zone forgets the state of the last one.
         let before = if last.zone == self.action.zone {
@@ -398,14 +444,8 @@ impl<'e> Batch<'e> {
         let (key, side) = (&slot.key, slot.side);
         let found = if before & (state::SNAT | state::DNAT) != 0 {
             self.find_translated(&slot.tuple())
-        } else if let Some((guard, direction)) = table.find_probed(slot.probe, key, side, &self.at)
-        {
-            match self.express(packet, slot, before, guard, direction) {
-                None => return,
-                known => known,
-            }
         } else {
-            table.find(Probe::NONE, slot.hash, key, side, &self.at)
+            table.find(slot.probe, slot.hash, key, side, &self.at)
         };
         let judged = match found {
             // 3: `force` drops a connection that this packet would only be the reply of.
@@ -413,12 +453,12 @@ impl<'e> Batch<'e> {
                 let engine = self.engine;
                 let why = Ending::Replaced;
                 engine.remove(guard, why, &mut self.dispatch, self.at.now);
-                self.unknown(packet, &slot.facts, &slot.tuple(), before)
+                self.unknown(packet, facts, &slot.tuple(), before)
             }
-            Some((guard, direction)) => self.known(packet, &slot.facts, before, guard, direction),
-            None => self.unfound(packet, slot, before),
+            Some((guard, direction)) => self.known(packet, facts, before, guard, direction),
+            None => self.unfound(packet, slot, facts, before),
         };
-        self.write(packet, slot, judged);
+        self.write(packet, slot, facts, judged);
     }
 
     /// 2, for a packet that was translated earlier in this zone: its addresses are those of the
@@ -558,19 +598,25 @@ impl<'e> Batch<'e> {
     }
 
     /// 6 and 7: no connection has the packet's tuple.
-    fn unfound<P: Descriptor>(&mut self, packet: &P, slot: &Slot<'e>, before: u8) -> Judged<'e> {
+    fn unfound<P: Descriptor>(
+        &mut self,
+        packet: &P,
+        slot: &Slot<'e>,
+        facts: &Facts,
+        before: u8,
+    ) -> Judged<'e> {
         if before & (state::SNAT | state::DNAT) != 0
             && self.action.nat.is_none()
             && let Some((guard, direction)) = self.find_original(packet, slot)
         {
-            return self.known(packet, &slot.facts, before, guard, direction);
+            return self.known(packet, facts, before, guard, direction);
         }
-        if let Transport::Error(_) = slot.facts.transport {
+        if let Transport::Error(_) = facts.transport {
             self.tally.add(Counter::Invalid, 1);
             self.engine.statistics.reason(Reason::IcmpErrorUnrelated);
             return Judged::invalid(Reason::IcmpErrorUnrelated);
         }
-        self.unknown(packet, &slot.facts, &slot.tuple(), before)
+        self.unknown(packet, facts, &slot.tuple(), before)
     }
 
     /// 6: a packet that was translated elsewhere still knows the tuple it began with.

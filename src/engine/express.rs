@@ -3,72 +3,116 @@
 //! nothing but the verdict.
 //!
 //! Everything here follows from the rules of `batch` and `track`, which must give the same result: the
-//! generated sequences of the tests run through both. A packet that does not fit is handed back, with
-//! its connection, and goes the whole way.
+//! generated sequences of the tests run through both. Whether a connection fits is seen before it is
+//! locked; a packet that does not fit goes the whole way, as if nobody had looked.
 
+use super::Engine;
 use super::action::Action;
 use super::batch::{Batch, Slot};
-use super::config::Switches;
+use super::config::{Profile, Switches};
 use super::descriptor::{ConnectionId, Descriptor, Metadata, state};
 use super::statistics::Counter;
-use crate::packet::Transport;
+use crate::clock::Time;
+use crate::packet::proto;
 use crate::reason::Reason;
-use crate::table::{Flags, Guard};
+use crate::table::Flags;
 use crate::track;
 use crate::track::timeout::Class;
 use crate::tuple::Direction;
 
-/// Whether an action and the switches leave this way open.
-pub(super) const fn is_plain(action: &Action, switches: &Switches) -> bool {
-    !action.force && action.mark.is_none() && action.label.is_none() && !switches.accounting
+/// What stops a packet that arrives: it was translated before, so its addresses are not the key's.
+const TRANSLATED: u8 = state::SNAT | state::DNAT;
+
+/// Which packets of a call may go straight, and how long their connections then live.
+pub(super) struct Straight {
+    /// Action, switches and zone ask for nothing else.
+    open: bool,
+    /// Connections whose packets ask for more than a step of the state.
+    without: Flags,
+    /// When an established TCP connection without a policy of its own expires.
+    tcp: Time,
+    /// The same of an answered UDP one.
+    udp: Time,
 }
 
-/// What marks the connections whose packets ask for more than a step of the state.
-pub(super) const fn particular(action: &Action) -> Flags {
-    let always = Flags::RELATED
-        .and(Flags::HELPER)
-        .and(Flags::OFFLOADED)
-        .and(Flags::RELEARN);
-    match action.nat {
-        None => always,
-        Some(_) => always.and(Flags::SOURCE_NAT).and(Flags::DESTINATION_NAT),
+impl Straight {
+    /// The way through a call. `unwatched`: the zone has no flow table.
+    #[inline]
+    pub(super) fn new(
+        engine: &Engine,
+        action: &Action,
+        switches: &Switches,
+        now: Time,
+        unwatched: bool,
+    ) -> Straight {
+        let open = unwatched
+            && engine.profile == Profile::Ovs
+            && !action.force
+            && action.mark.is_none()
+            && action.label.is_none()
+            && !switches.accounting;
+        let until = |class| now.plus(engine.timeouts.millis(0, class));
+        let watched = Flags::RELATED
+            .and(Flags::HELPER)
+            .and(Flags::OFFLOADED)
+            .and(Flags::RELEARN);
+        Straight {
+            open,
+            without: match action.nat {
+                None => watched,
+                Some(_) => watched.and(Flags::SOURCE_NAT).and(Flags::DESTINATION_NAT),
+            },
+            tcp: until(Class::TcpEstablished),
+            udp: until(Class::OtherBidirectional),
+        }
     }
 }
 
 impl<'e> Batch<'e> {
-    /// Deals with a packet whose connection was found, or gives the connection back.
+    /// Deals with a plain packet, if it and its connection fit. `None`: nothing was changed.
     #[inline(always)]
-    pub(super) fn express<P: Descriptor>(
+    pub(super) fn go_straight<P: Descriptor>(
         &mut self,
         packet: &mut P,
         slot: &Slot<'e>,
-        before: u8,
-        mut guard: Guard<'e>,
-        direction: Direction,
-    ) -> Option<(Guard<'e>, Direction)> {
-        let flags = guard.flags();
-        if !self.plain
-            || flags.has_any(self.particular)
+    ) -> Option<()> {
+        let last = packet.pass();
+        // Entering another zone forgets the state of the last one.
+        let before = if last.zone == self.action.zone {
+            last.state
+        } else {
+            0
+        };
+        if !self.straight.open
+            || before & TRANSLATED != 0
             || packet.wants_original()
             || packet.is_traced()
         {
-            return Some((guard, direction));
+            return None;
         }
-        let class = match &slot.facts.transport {
-            Transport::Tcp(tcp) => {
-                let Some(words) = track::established(guard.protocol(), tcp, direction) else {
-                    return Some((guard, direction));
-                };
-                guard.set_protocol(words);
-                Class::TcpEstablished
+        let is_tcp = slot.segment.proto == proto::TCP;
+        let ready = |words| {
+            if is_tcp {
+                track::both_established(words)
+            } else {
+                track::is_answered(words[0])
             }
-            Transport::Udp(..) if track::is_answered(guard.protocol()[0]) => {
-                Class::OtherBidirectional
-            }
-            _ => return Some((guard, direction)),
         };
-        let wait = self.engine.timeouts.millis(guard.policy(), class);
-        guard.set_expiry(self.at.now.plus(wait));
+        let without = self.straight.without;
+        let table = &self.engine.table;
+        let (mut guard, direction) =
+            table.find_ready(slot.probe, &slot.key, slot.side, &self.at, without, ready)?;
+        let (class, until) = if is_tcp {
+            let tcp = slot.segment.numbers(packet.bytes())?;
+            guard.set_protocol(track::established(guard.protocol(), &tcp, direction)?);
+            (Class::TcpEstablished, self.straight.tcp)
+        } else {
+            (Class::OtherBidirectional, self.straight.udp)
+        };
+        guard.set_expiry(match guard.policy() {
+            0 => until,
+            policy => self.at.now.plus(self.engine.timeouts.millis(policy, class)),
+        });
         self.tally.add(Counter::Found, 1);
         let reply = direction == Direction::Reply;
         let metadata = Metadata {
@@ -86,7 +130,7 @@ impl<'e> Batch<'e> {
             icmp_related: false,
             zone: self.action.zone,
             mark: guard.mark(),
-            label: if flags.contains(Flags::LABEL) {
+            label: if guard.flags().contains(Flags::LABEL) {
                 guard.label()
             } else {
                 0
@@ -94,6 +138,6 @@ impl<'e> Batch<'e> {
         };
         drop(guard);
         packet.set_metadata(&metadata);
-        None
+        Some(())
     }
 }

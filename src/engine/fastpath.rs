@@ -173,8 +173,9 @@ impl<'e> Batch<'e> {
             return None;
         }
         let (bytes, hints) = (packet.bytes(), packet.hints());
-        if !packet::express(&mut slot.facts, bytes, &hints, &self.parse) {
-            packet::parse_into(&mut slot.facts, bytes, &hints, &self.parse).ok()?;
+        match packet::express(bytes, &hints, &self.parse) {
+            Some(facts) => slot.facts = facts,
+            None => packet::parse_into(&mut slot.facts, bytes, &hints, &self.parse).ok()?,
         }
         match &slot.facts.transport {
             Transport::Tcp(tcp) if tcp.flags & (SYN | FIN | RST) == 0 => {}

@@ -5,7 +5,7 @@
 
 use super::Engine;
 use super::action::Action;
-use super::batch::{Batch, STAGE, Slot};
+use super::batch::{Batch, Others, STAGE, Slot};
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, state};
 use super::translate;
 use crate::clock::Time;
@@ -254,13 +254,13 @@ impl<'e> Batch<'e> {
         packets: &mut [P],
         hit: &mut dyn FnMut(usize),
     ) -> usize {
-        let mut slots = [Slot::EMPTY; STAGE];
+        let (mut slots, mut others) = ([Slot::EMPTY; STAGE], Others::new());
         let (mut hits, mut refused) = (0, 0);
         let all = packets.len();
         for (number, stage) in packets.chunks_mut(STAGE).enumerate() {
-            self.look_up(stage, &mut slots);
+            self.look_up(stage, &mut slots, &mut others);
             for (i, (packet, slot)) in stage.iter_mut().zip(&slots).enumerate() {
-                match self.flow(packet, slot, table) {
+                match self.flow(packet, slot, &others, table) {
                     Found::Yes => {
                         hits += 1;
                         hit(number * STAGE + i);
@@ -282,15 +282,24 @@ impl<'e> Batch<'e> {
         hits
     }
 
-    fn flow<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>, table: &FlowTable) -> Found {
+    fn flow<P: Descriptor>(
+        &mut self,
+        packet: &mut P,
+        slot: &Slot<'e>,
+        others: &Others,
+        table: &FlowTable,
+    ) -> Found {
         let Some((mut guard, direction)) = self.find_slot(slot) else {
+            return Found::No;
+        };
+        let Some(facts) = slot.facts(packet.bytes(), others) else {
             return Found::No;
         };
         let flags = guard.flags();
         if !flags.contains(Flags::FLOW) {
             return Found::No;
         }
-        match flow_table::passage(&slot.facts, packet.bytes(), direction, flags) {
+        match flow_table::passage(&facts, packet.bytes(), direction, flags) {
             Passage::Fast => {}
             Passage::Slow => return Found::Refused,
             Passage::Close => {
@@ -329,16 +338,16 @@ impl<'e> Batch<'e> {
         let mut modified = Modified::default();
         if let Some(binding) = &binding {
             // Without its record: rewriting needs nothing of it, and may fail.
-            match translate::translate(packet, &slot.facts, binding, direction, &mut metadata) {
+            match translate::translate(packet, &facts, binding, direction, &mut metadata) {
                 Ok(done) => modified = done,
                 Err(_) => return Found::Refused,
             }
             metadata.connection = ConnectionId::NONE;
         }
         if self.switches.accounting {
-            guard.count(direction, slot.facts.ip_len());
+            guard.count(direction, facts.ip_len());
         }
-        let timeout = match slot.facts.proto {
+        let timeout = match facts.proto {
             // The connection waits for longer than any flow.
             proto::TCP => table.timeout(),
             _ => self.engine.flow_timeout(&guard, table),

@@ -6,7 +6,7 @@ use super::descriptor::{Descriptor, Metadata, Modified, state};
 use super::follow::Followed;
 use super::translate::{self, Occupied};
 use crate::offload::provider::Changed;
-use crate::packet::{Transport, proto};
+use crate::packet::{Facts, Transport, proto};
 use crate::table::{Flags, Guard};
 use crate::tuple::Direction;
 
@@ -117,6 +117,7 @@ impl<'e> Batch<'e> {
         &mut self,
         packet: &mut P,
         slot: &Slot<'e>,
+        facts: &Facts,
         judged: Judged<'e>,
     ) {
         let mut metadata = Metadata {
@@ -133,7 +134,7 @@ impl<'e> Batch<'e> {
                 self.tell(&guard);
                 read_mark_and_label(&guard, &mut metadata);
                 metadata.reply = direction == Direction::Reply;
-                metadata.icmp_related = matches!(slot.facts.transport, Transport::Error(_));
+                metadata.icmp_related = matches!(facts.transport, Transport::Error(_));
                 if self.action.nat.is_none() {
                     metadata.connection = guard.id();
                 }
@@ -151,11 +152,9 @@ impl<'e> Batch<'e> {
                     engine.translations.changed(&original, &reply, &occupied);
                 }
                 if let Some(binding) = binding {
-                    let facts = &slot.facts;
                     modified = self.translate(packet, facts, &binding, direction, &mut metadata);
                 }
                 if let Some(followed) = followed {
-                    let facts = &slot.facts;
                     let changed = &mut modified;
                     self.follow(packet, facts, &followed, direction, &mut metadata, changed);
                 }

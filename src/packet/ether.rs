@@ -15,6 +15,12 @@ const VLAN: u16 = 0x8100;
 const QINQ: u16 = 0x88a8;
 const OLD_QINQ: u16 = 0x9100;
 
+/// Offset of the IP header of an Ethernet frame that has no tags.
+#[inline(always)]
+pub(super) fn untagged_ip_offset(frame: &[u8]) -> Option<u16> {
+    matches!(u16_at(frame, TYPE)?, IPV4 | IPV6).then_some(HEADER as u16)
+}
+
 /// Offset of the IP header of an Ethernet frame; `None` when it carries something else.
 #[inline(always)]
 pub(super) fn ip_offset(frame: &[u8]) -> Option<usize> {

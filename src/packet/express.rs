@@ -1,121 +1,264 @@
-//! The straight way through the parser for what nearly every packet is: IPv4 without options, TCP
-//! without SYN or UDP, whole, with nothing to be said against it.
+//! The straight way through the parser for what nearly every packet is: TCP or UDP in IPv4 without
+//! options or in IPv6 without extension headers, whole, with nothing to be said against it.
 //!
 //! [`parse_into`](super::parse_into) is written for every packet, and its many cases meet again and
-//! again in the same variables. Here there is one case; whatever does not fit is left to the parser,
-//! which finds out why. A test holds the two against each other.
+//! again in the same variables. Here there is one case for each family, and no more is read than the
+//! key of a connection needs; whatever does not fit is left to the parser, which finds out why. A test
+//! holds the two against each other.
 
 use super::bytes::{u16_at, u32_at};
 use super::{
-    Checksum, Facts, Family, Hints, Options, Tcp, Transport, checksum, ipv4, proto, tcp, tcp_flags,
-    udp,
+    Checksum, Facts, Family, Hints, Options, Tcp, Transport, checksum, ether, ipv4, ipv6, proto,
+    tcp, udp,
 };
 
 /// First byte of an IPv4 header without options.
-const PLAIN: u8 = 0x45;
+pub const PLAIN: u8 = 0x45;
 /// Offset of flags and fragment offset.
 const FLAGS_AND_OFFSET: usize = 6;
 /// All of them but "don't fragment" and the reserved bit.
 const FRAGMENTED: u16 = 0x3fff;
 const PROTOCOL: usize = 9;
 
-/// Reads the headers of a packet whose IP header is at a known offset. `false`: it is not of the kind
-/// that is meant here, and the facts mean nothing.
+/// Where the transport layer of a plain packet stands. What it says is read when it is needed: its
+/// line is near then, and numbers that wait in between would only be stored and loaded again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Segment {
+    /// Offset of the IP header.
+    pub l3: u16,
+    /// Offset of the transport header.
+    pub l4: u16,
+    /// Length of transport header and payload.
+    pub len: u16,
+    /// Length of the transport header.
+    pub header: u8,
+    /// TCP or UDP.
+    pub proto: u8,
+}
+
+impl Segment {
+    /// That of no packet, all zeros.
+    pub const NONE: Segment = Segment {
+        l3: 0,
+        l4: 0,
+        len: 0,
+        header: 0,
+        proto: 0,
+    };
+
+    /// What the TCP header of this packet says, without its options and ports.
+    #[must_use]
+    #[inline(always)]
+    pub fn numbers(&self, bytes: &[u8]) -> Option<Tcp> {
+        let rest = bytes.get(usize::from(self.l4)..)?;
+        let header = rest.first_chunk::<{ tcp::SHORTEST }>()?;
+        Some(Tcp {
+            flags: header[tcp::FLAGS] & 0x3f,
+            seq: be32(header, tcp::SEQUENCE),
+            ack: be32(header, tcp::ACKNOWLEDGEMENT),
+            window: be16(header, tcp::WINDOW),
+            payload: u32::from(self.len) - u32::from(self.header),
+            ..Tcp::NONE
+        })
+    }
+
+    fn transport(&self, bytes: &[u8]) -> Option<Transport> {
+        let rest = bytes.get(usize::from(self.l4)..)?;
+        if self.proto == proto::TCP {
+            let tcp = tcp::parse(rest, u32::from(self.len), false).ok()?;
+            return Some(Transport::Tcp(tcp));
+        }
+        let (sport, dport) = tcp::ports(rest).ok()?;
+        Some(Transport::Udp(sport, dport))
+    }
+}
+
+impl Facts {
+    /// Those of a plain packet with these bytes.
+    #[must_use]
+    #[inline]
+    pub fn of_plain(
+        family: Family,
+        (src, dst): (u128, u128),
+        segment: &Segment,
+        bytes: &[u8],
+    ) -> Option<Facts> {
+        Some(Facts {
+            src,
+            dst,
+            transport: segment.transport(bytes)?,
+            family,
+            proto: segment.proto,
+            l3: segment.l3,
+            l4: segment.l4,
+            l4_len: u32::from(segment.len),
+        })
+    }
+}
+
+/// The facts of a plain packet; `None` for any other.
 #[must_use]
 #[inline(always)]
-pub fn express(facts: &mut Facts, bytes: &[u8], hints: &Hints, options: &Options) -> bool {
-    let Some(l3) = hints.l3 else { return false };
-    let Some(packet) = bytes.get(usize::from(l3)..) else {
-        return false;
+pub fn express(bytes: &[u8], hints: &Hints, options: &Options) -> Option<Facts> {
+    let (l3, first) = ip_header(bytes, hints)?;
+    if first == PLAIN {
+        let plain = plain_v4(bytes, l3, hints, options)?;
+        let addresses = (u128::from(plain.src), u128::from(plain.dst));
+        return Facts::of_plain(Family::V4, addresses, &plain.segment, bytes);
+    }
+    let plain = plain_v6(bytes, l3, hints, options)?;
+    Facts::of_plain(Family::V6, (plain.src, plain.dst), &plain.segment, bytes)
+}
+
+/// A plain packet with addresses of type `A`: `u32` for IPv4, `u128` for IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain<A> {
+    /// Source address.
+    pub src: A,
+    /// Destination address.
+    pub dst: A,
+    /// Source port.
+    pub sport: u16,
+    /// Destination port.
+    pub dport: u16,
+    /// Everything else.
+    pub segment: Segment,
+}
+
+/// Where the IP header of a packet begins that may be plain, and its first byte.
+#[must_use]
+#[inline(always)]
+pub fn ip_header(bytes: &[u8], hints: &Hints) -> Option<(u16, u8)> {
+    let l3 = match hints.l3 {
+        Some(l3) => l3,
+        None => ether::untagged_ip_offset(bytes)?,
     };
-    let Some(header) = packet.first_chunk::<{ ipv4::SHORTEST }>() else {
-        return false;
-    };
+    // Headers beyond the offsets of the facts cannot be named.
+    if l3 > u16::MAX - ipv6::HEADER as u16 {
+        return None;
+    }
+    Some((l3, *bytes.get(usize::from(l3))?))
+}
+
+/// Reads the headers of an IPv4 packet whose IP header is at `l3`. `None`: it is not of the kind that
+/// is meant here.
+#[must_use]
+#[inline(always)]
+pub fn plain_v4(bytes: &[u8], l3: u16, hints: &Hints, options: &Options) -> Option<Plain<u32>> {
+    let packet = bytes.get(usize::from(l3)..)?;
+    let header = packet.first_chunk::<{ ipv4::SHORTEST }>()?;
     let total = usize::from(be16(header, ipv4::TOTAL_LENGTH));
     let fragmented = be16(header, FLAGS_AND_OFFSET) & FRAGMENTED != 0;
     if header[0] != PLAIN || fragmented || total > packet.len() || total < ipv4::SHORTEST {
-        return false;
+        return None;
     }
     let segment = &packet[ipv4::SHORTEST..total];
-    // RFC 768: a datagram without a checksum has zero in its place.
-    let mut summed = true;
-    let transport = match header[PROTOCOL] {
-        proto::TCP => {
-            let Some(tcp) = segment.first_chunk::<{ tcp::SHORTEST }>() else {
-                return false;
-            };
-            let header_len = tcp::header_len(tcp);
-            let flags = tcp[tcp::FLAGS] & 0x3f;
-            let plain = header_len == tcp::SHORTEST || !options.sack;
-            if header_len < tcp::SHORTEST
-                || header_len > segment.len()
-                || flags & tcp_flags::SYN != 0
-                || !plain
-            {
-                return false;
-            }
-            Transport::Tcp(Tcp {
-                sport: be16(tcp, 0),
-                dport: be16(tcp, 2),
-                flags,
-                wscale: None,
-                sack_permitted: false,
-                seq: be32(tcp, tcp::SEQUENCE),
-                ack: be32(tcp, tcp::ACKNOWLEDGEMENT),
-                window: be16(tcp, tcp::WINDOW),
-                payload: (segment.len() - header_len) as u32,
-                sack: None,
-            })
-        }
-        proto::UDP => {
-            let Some(udp) = segment.first_chunk::<{ udp::HEADER }>() else {
-                return false;
-            };
-            if usize::from(be16(udp, udp::LENGTH)) != segment.len() {
-                return false;
-            }
-            summed = be16(udp, udp::CHECKSUM) != 0;
-            Transport::Udp(be16(udp, 0), be16(udp, 2))
-        }
-        _ => return false,
-    };
-    let (Transport::Tcp(Tcp { sport, dport, .. }) | Transport::Udp(sport, dport)) = transport
-    else {
-        return false;
-    };
-    if sport == 0 || dport == 0 {
-        return false;
-    }
+    let l4 = l3 + ipv4::SHORTEST as u16;
+    let (sport, dport, place) = transport(segment, header[PROTOCOL], (l3, l4), options)?;
     let (src, dst) = (be32(header, ipv4::SOURCE), be32(header, ipv4::DESTINATION));
-    let vouched = |status| match status {
-        Checksum::Good | Checksum::Partial => true,
-        Checksum::Unknown => !options.verify_checksums,
-        Checksum::Bad => false,
-    };
-    if !vouched(hints.ip_checksum)
+    if !vouched(hints.ip_checksum, options)
         && (hints.ip_checksum == Checksum::Bad
             || checksum::fold(checksum::add(0, header)) != 0xffff)
     {
-        return false;
+        return None;
     }
-    if !vouched(hints.l4_checksum)
-        && (hints.l4_checksum == Checksum::Bad
-            || summed && !sums_up(src, dst, header[PROTOCOL], segment))
-    {
-        return false;
+    if !vouched(hints.l4_checksum, options) {
+        // RFC 768: a datagram without a checksum has zero in its place.
+        let absent = place.proto == proto::UDP && u16_at(segment, udp::CHECKSUM) == Some(0);
+        let pseudo = || {
+            let (src, dst, len) = (u128::from(src), u128::from(dst), segment.len() as u32);
+            checksum::pseudo_v4(src, dst, place.proto, len)
+        };
+        if hints.l4_checksum == Checksum::Bad || !absent && !sums_up(pseudo(), segment) {
+            return None;
+        }
     }
-    *facts = Facts {
-        src: u128::from(src),
-        dst: u128::from(dst),
-        transport,
-        family: Family::V4,
-        proto: header[PROTOCOL],
-        l3,
-        l4: l3.wrapping_add(ipv4::SHORTEST as u16),
-        l4_len: segment.len() as u32,
+    Some(Plain {
+        src,
+        dst,
+        sport,
+        dport,
+        segment: place,
+    })
+}
+
+/// Reads the headers of an IPv6 packet whose IP header is at `l3`. `None`: it is not of the kind that
+/// is meant here.
+#[must_use]
+#[inline(always)]
+pub fn plain_v6(bytes: &[u8], l3: u16, hints: &Hints, options: &Options) -> Option<Plain<u128>> {
+    let packet = bytes.get(usize::from(l3)..)?;
+    let header = packet.first_chunk::<{ ipv6::HEADER }>()?;
+    let payload = usize::from(be16(header, ipv6::PAYLOAD_LENGTH));
+    if header[0] >> 4 != 6 {
+        return None;
+    }
+    let segment = packet.get(ipv6::HEADER..ipv6::HEADER + payload)?;
+    let l4 = l3 + ipv6::HEADER as u16;
+    let (sport, dport, place) = transport(segment, header[ipv6::NEXT_HEADER], (l3, l4), options)?;
+    let src = be128(header, ipv6::SOURCE);
+    let dst = be128(header, ipv6::DESTINATION);
+    if !vouched(hints.l4_checksum, options) {
+        let pseudo = || checksum::pseudo_v6(src, dst, place.proto, segment.len() as u32);
+        if hints.l4_checksum == Checksum::Bad || !sums_up(pseudo(), segment) {
+            return None;
+        }
+    }
+    Some(Plain {
+        src,
+        dst,
+        sport,
+        dport,
+        segment: place,
+    })
+}
+
+/// Ports, and where the transport header at `l4` ends.
+#[inline(always)]
+fn transport(
+    segment: &[u8],
+    protocol: u8,
+    (l3, l4): (u16, u16),
+    options: &Options,
+) -> Option<(u16, u16, Segment)> {
+    let (header, ports) = match protocol {
+        proto::TCP => {
+            let tcp = segment.first_chunk::<{ tcp::SHORTEST }>()?;
+            let header = tcp::header_len(tcp);
+            // Selective acknowledgements stand in the options.
+            let plain = header == tcp::SHORTEST || !options.sack;
+            if header < tcp::SHORTEST || header > segment.len() || !plain {
+                return None;
+            }
+            (header, (be16(tcp, 0), be16(tcp, 2)))
+        }
+        proto::UDP => {
+            let udp = segment.first_chunk::<{ udp::HEADER }>()?;
+            if usize::from(be16(udp, udp::LENGTH)) != segment.len() {
+                return None;
+            }
+            (udp::HEADER, (be16(udp, 0), be16(udp, 2)))
+        }
+        _ => return None,
     };
-    // Headers beyond the offsets of the facts cannot be named.
-    l3 <= u16::MAX - ipv4::SHORTEST as u16
+    if ports.0 == 0 || ports.1 == 0 {
+        return None;
+    }
+    let place = Segment {
+        l3,
+        l4,
+        len: segment.len() as u16,
+        header: header as u8,
+        proto: protocol,
+    };
+    Some((ports.0, ports.1, place))
+}
+
+/// Nobody need look at a checksum: it is good or to be completed, whose numbers are the odd ones.
+#[inline(always)]
+const fn vouched(status: Checksum, options: &Options) -> bool {
+    let known = status as u8 & Checksum::Good as u8 != 0;
+    known || status as u8 == Checksum::Unknown as u8 && !options.verify_checksums
 }
 
 /// A number of a header whose length is known.
@@ -129,10 +272,14 @@ fn be32<const N: usize>(header: &[u8; N], at: usize) -> u32 {
     u32_at(header, at).unwrap_or_default()
 }
 
+#[inline(always)]
+fn be128<const N: usize>(header: &[u8; N], at: usize) -> u128 {
+    let field = header.get(at..).and_then(|rest| rest.first_chunk::<16>());
+    field.map_or(0, |field| u128::from_be_bytes(*field))
+}
+
 /// The transport checksum is right.
 #[inline(never)]
-fn sums_up(src: u32, dst: u32, protocol: u8, segment: &[u8]) -> bool {
-    let len = segment.len() as u32;
-    let pseudo = checksum::pseudo_v4(u128::from(src), u128::from(dst), protocol, len);
+fn sums_up(pseudo: u64, segment: &[u8]) -> bool {
     checksum::fold(checksum::add(pseudo, segment)) == 0xffff
 }

@@ -8,7 +8,8 @@ use crate::reason::Reason;
 
 /// Offset of the payload length.
 pub(super) const PAYLOAD_LENGTH: usize = 4;
-const NEXT_HEADER: usize = 6;
+/// Offset of the next header.
+pub(super) const NEXT_HEADER: usize = 6;
 /// Offset of the source address.
 pub(super) const SOURCE: usize = 8;
 /// Offset of the destination address.

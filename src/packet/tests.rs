@@ -1,10 +1,11 @@
 //! The parser against packets that are right, cut off, and wrong in every way that has a rule.
 
+use super::Segment as PlainSegment;
 use super::*;
 use crate::tests::packets::{
     self, Ip, Segment, echo, finish_ipv4, icmp, ip, sctp, udp, unreachable,
 };
-use crate::tuple::{Key, Tuple};
+use crate::tuple::{Key, Side, Tuple};
 use proptest::prelude::*;
 
 mod fragment;
@@ -601,35 +602,77 @@ proptest! {
             ..BELIEVED
         };
         let options = Options { verify_checksums: verify, sack, netfilter: false };
-        let mut facts = Facts::NONE;
-        if express(&mut facts, &bytes, &hints, &options) {
+        if let Some(facts) = express(&bytes, &hints, &options) {
             prop_assert_eq!(parse(&bytes, &hints, &options), Ok(facts));
+            let (key, side, segment) = plain_key(&bytes, &hints, &options).expect("it is plain");
             let tuple = Tuple::of(&facts, 7).expect("it has ports");
-            prop_assert_eq!(Key::of_plain(&facts, 7), Some(tuple.key()));
+            prop_assert_eq!((key, side), tuple.key());
+            prop_assert_eq!(key.facts(side, &segment, &bytes), Some(facts));
         }
     }
 }
 
+/// The key of a plain packet, as the engine makes it.
+fn plain_key(bytes: &[u8], hints: &Hints, options: &Options) -> Option<(Key, Side, PlainSegment)> {
+    let (l3, first) = ip_header(bytes, hints)?;
+    if first == PLAIN {
+        let plain = plain_v4(bytes, l3, hints, options)?;
+        let (key, side) = Key::of_plain_v4(&plain, 7);
+        return Some((key, side, plain.segment));
+    }
+    let plain = plain_v6(bytes, l3, hints, options)?;
+    let (key, side) = Key::of_plain_v6(&plain, 7);
+    Some((key, side, plain.segment))
+}
+
 #[test]
-fn the_express_way_takes_plain_tcp_and_udp() {
-    let mut facts = Facts::NONE;
-    let mut taken = |bytes: &[u8]| express(&mut facts, bytes, &RAW, &VERIFY);
-    let ack = Segment::v4(1, 2, 3, 4, tcp_flags::ACK);
-    assert!(taken(&ack.bytes()));
+fn the_express_way_takes_plain_tcp_and_udp_of_both_families() {
+    let taken = |bytes: &[u8]| express(bytes, &RAW, &VERIFY).is_some();
+    for flags in [tcp_flags::ACK, tcp_flags::SYN] {
+        assert!(taken(&Segment::v4(1, 2, 3, 4, flags).bytes()));
+        let v6 = Segment {
+            src: Ip::v6(1),
+            dst: Ip::v6(3),
+            ..Segment::v4(1, 2, 3, 4, flags)
+        };
+        assert!(taken(&v6.bytes()));
+    }
     assert!(taken(&udp(Ip::v4(1), 2, Ip::v4(3), 4, b"data")));
-    assert!(!taken(&Segment::v4(1, 2, 3, 4, tcp_flags::SYN).bytes()));
-    assert!(!taken(&udp(Ip::v6(1), 2, Ip::v6(3), 4, b"data")));
+    assert!(taken(&udp(Ip::v6(1), 2, Ip::v6(3), 4, b"data")));
+    assert!(!taken(&icmp(Ip::v4(1), Ip::v4(2), 8, 0, [0; 4], b"ping")));
+}
+
+#[test]
+fn the_express_way_finds_the_ip_header_behind_ethernet_but_not_behind_tags() {
+    let hints = Hints::default();
+    let frame = |kind: [u8; 2], ip: &[u8]| [&[0; 12][..], &kind, ip].concat();
+    let (v4, v6) = (
+        udp(Ip::v4(1), 2, Ip::v4(3), 4, b"data"),
+        udp(Ip::v6(1), 2, Ip::v6(3), 4, b"data"),
+    );
+    for bytes in [frame([0x08, 0x00], &v4), frame([0x86, 0xdd], &v6)] {
+        let facts = express(&bytes, &hints, &VERIFY);
+        assert_eq!(parse(&bytes, &hints, &VERIFY).ok(), facts);
+        assert_eq!(facts.map(|facts| facts.l3), Some(14));
+    }
+    let tagged = frame([0x81, 0x00], &[&[0, 7, 0x08, 0x00][..], &v4].concat());
+    assert!(parse(&tagged, &hints, &VERIFY).is_ok());
+    assert_eq!(express(&tagged, &hints, &VERIFY), None);
 }
 
 #[test]
 fn the_express_way_takes_a_udp_datagram_without_a_checksum() {
-    let mut facts = Facts::NONE;
     let mut bytes = udp(Ip::v4(1), 2, Ip::v4(3), 4, b"data");
     bytes[26..28].fill(0);
-    assert!(express(&mut facts, &bytes, &RAW, &VERIFY));
-    assert_eq!(parse(&bytes, &RAW, &VERIFY), Ok(facts));
+    let facts = express(&bytes, &RAW, &VERIFY);
+    assert!(facts.is_some());
+    assert_eq!(parse(&bytes, &RAW, &VERIFY).ok(), facts);
     bytes[27] = 1;
-    assert!(!express(&mut facts, &bytes, &RAW, &VERIFY));
+    assert_eq!(express(&bytes, &RAW, &VERIFY), None);
+    // Only IPv4 knows datagrams without a checksum (RFC 8200, section 8.1).
+    let mut bytes = udp(Ip::v6(1), 2, Ip::v6(3), 4, b"data");
+    bytes[46..48].fill(0);
+    assert_eq!(express(&bytes, &RAW, &VERIFY), None);
 }
 
 #[test]

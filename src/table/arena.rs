@@ -206,16 +206,18 @@ impl Arena {
         line(self.chunks[chunk].due.load(Ordering::Relaxed), 0)
     }
 
-    /// The lines that a look-up of this record will touch.
+    /// Asks for the lines that a look-up of this record will touch; gives the hot one.
     #[inline]
-    pub(super) fn prefetch(&self, number: u32) {
+    pub(super) fn prefetch(&self, number: u32) -> &Hot {
         let place = number as usize & (CHUNK - 1);
         let chunk = self.chunk(number);
-        crate::sync::line::prefetch(chunk.hot.load(Ordering::Relaxed).wrapping_add(place));
+        let hot = line(chunk.hot.load(Ordering::Relaxed), number);
+        crate::sync::line::prefetch(hot);
         let wide = chunk.wide.load(Ordering::Relaxed);
         if !wide.is_null() {
             crate::sync::line::prefetch(wide.wrapping_add(place));
         }
+        hot
     }
 
     /// A record number that this arena gave out at some time, if `number` is one.

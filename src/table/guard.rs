@@ -158,7 +158,7 @@ impl<'t> Guard<'t> {
     #[must_use]
     #[inline]
     pub fn protocol(&self) -> [u64; 3] {
-        std::array::from_fn(|i| self.hot.protocol[i].load(Relaxed))
+        protocol(self.hot)
     }
 
     /// Sets the protocol's state.
@@ -341,6 +341,12 @@ impl Drop for Guard<'_> {
             .word
             .store(self.word, ordering(Site::RecordUnlock, Release));
     }
+}
+
+/// The protocol's state of a record, whoever's it is.
+#[inline(always)]
+pub(super) fn protocol(hot: &Hot) -> [u64; 3] {
+    std::array::from_fn(|i| hot.protocol[i].load(Relaxed))
 }
 
 fn load(line: &Eight) -> [u64; 8] {

@@ -56,7 +56,7 @@ use crate::tuple::hash::{Secret, hash};
 use crate::tuple::{ConnectionId, Direction, Key, Side, Tuple};
 use arena::{Arena, NoRecord};
 use bucket::{Bucket, tag};
-use entry::{LIVE, LOCK, MILLIS, generation, next_life};
+use entry::{Hot, LIVE, LOCK, MILLIS, generation, next_life};
 use shard::{Pool, Shard};
 use sweep::Sweeper;
 
@@ -145,12 +145,18 @@ impl Place<'_> {
 }
 
 /// What the tags of a bucket gave: a record to look at first. Only a hint.
-#[derive(Clone, Copy, Debug)]
-pub struct Probe(Option<u32>);
+#[derive(Clone, Copy)]
+pub struct Probe<'t>(Option<Probed<'t>>);
 
-impl Probe {
+#[derive(Clone, Copy)]
+struct Probed<'t> {
+    slot: u32,
+    hot: &'t Hot,
+}
+
+impl Probe<'_> {
     /// No hint.
-    pub const NONE: Probe = Probe(None);
+    pub const NONE: Probe<'static> = Probe(None);
 }
 
 /// The connection table.
@@ -216,12 +222,12 @@ impl Table {
     /// Looks at the bucket and asks for the line of the first record that may be meant.
     #[must_use]
     #[inline(always)]
-    pub fn probe(&self, place: Place<'_>, hash: u64) -> Probe {
+    pub fn probe(&self, place: Place<'_>, hash: u64) -> Probe<'_> {
         let slot = place.0.and_then(|bucket| bucket.first(tag(hash)));
-        if let Some(slot) = slot {
-            self.arena.prefetch(slot & !REPLY_NODE);
-        }
-        Probe(slot)
+        Probe(slot.map(|slot| Probed {
+            slot,
+            hot: self.arena.prefetch(slot & !REPLY_NODE),
+        }))
     }
 
     /// The connection to which a packet with this key belongs, sent by endpoint `side`, and its
@@ -230,7 +236,7 @@ impl Table {
     #[inline]
     pub fn find(
         &self,
-        probe: Probe,
+        probe: Probe<'_>,
         hash: u64,
         key: &Key,
         side: Side,
@@ -245,12 +251,58 @@ impl Table {
     #[inline(always)]
     pub fn find_probed(
         &self,
-        probe: Probe,
+        probe: Probe<'_>,
         key: &Key,
         side: Side,
         at: &At,
     ) -> Option<(Guard<'_>, Direction)> {
-        self.accept(probe.0?, key, side, at)
+        self.accept(probe.0?.slot, key, side, at)
+    }
+
+    /// [`Table::find_probed`] for what is most common, in few steps: the record is not translated, has
+    /// none of the flags `without`, nobody holds its lock, and its protocol's state is `ready`. `None`
+    /// says nothing.
+    #[must_use]
+    #[inline(always)]
+    pub fn find_ready<'t>(
+        &'t self,
+        probe: Probe<'t>,
+        key: &Key,
+        side: Side,
+        at: &At,
+        without: Flags,
+        ready: impl Fn([u64; 3]) -> bool,
+    ) -> Option<(Guard<'t>, Direction)> {
+        let Probed { slot, hot } = probe.0?;
+        // Acquire: pairs with the Release of the store that gave the record this word.
+        let word = hot.word.load(Acquire);
+        let refused = without.and(Flags::TRANSLATED).put(LOCK);
+        if slot & REPLY_NODE != 0
+            || word & (refused | LIVE) != LIVE
+            || hot.tail.load(Relaxed) != key.tail
+            || hot.address.load(Relaxed) != key.address[0]
+            || key.family() == Family::V6 && self.forward_key(slot) != *key
+            || !ready(guard::protocol(hot))
+        {
+            return None;
+        }
+        // Acquire: as above; on success the word is the one for which everything was compared.
+        hot.word
+            .compare_exchange(word, word | LOCK, Acquire, Relaxed)
+            .ok()?;
+        let guard = Guard {
+            table: self,
+            hot,
+            number: slot,
+            word,
+        };
+        let high = Flags::of(word).contains(Flags::ORIGINATOR_HIGH);
+        let direction = if high == matches!(side, Side::High) {
+            Direction::Original
+        } else {
+            Direction::Reply
+        };
+        guard.is_visible(at).then_some((guard, direction))
     }
 
     #[inline(never)]
@@ -518,7 +570,9 @@ impl Table {
     }
 
     fn grow(&self, hash: u64) {
-        let prefetch = |slot: u32| self.arena.prefetch(slot & !REPLY_NODE);
+        let prefetch = |slot: u32| {
+            self.arena.prefetch(slot & !REPLY_NODE);
+        };
         let hash_of = |slot: u32| {
             let number = slot & !REPLY_NODE;
             let by_reply = slot & REPLY_NODE != 0;

@@ -36,7 +36,7 @@ use crate::tuple::Direction;
 use timeout::Class;
 
 pub use other::is_answered;
-pub use tcp::established;
+pub use tcp::{both_established, established};
 
 /// The state of a connection's protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

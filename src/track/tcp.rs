@@ -201,11 +201,18 @@ pub(super) fn advance(
 #[must_use]
 #[inline(always)]
 pub fn established(words: [u64; 3], tcp: &Tcp, direction: Direction) -> Option<[u64; 3]> {
-    if tcp.flags & (SYN | FIN | RST | ACK) == ACK && words[2] & BOTH_STATES == BOTH_ESTABLISHED {
+    if tcp.flags & (SYN | FIN | RST | ACK) == ACK && both_established(words) {
         inside_window(words, tcp, direction)
     } else {
         None
     }
+}
+
+/// Both sides are established.
+#[must_use]
+#[inline(always)]
+pub const fn both_established(words: [u64; 3]) -> bool {
+    words[2] & BOTH_STATES == BOTH_ESTABLISHED
 }
 
 /// All rules, for any packet.

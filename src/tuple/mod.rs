@@ -10,7 +10,7 @@
 //! endpoint that asks is always the low one. So an echo request and its reply share a key, while the
 //! two hosts pinging each other with the same identifier do not.
 
-use crate::packet::{Facts, Family, Transport, proto};
+use crate::packet::{Facts, Family, Plain, Segment, Transport, proto};
 
 pub mod hash;
 
@@ -302,18 +302,13 @@ impl Key {
         tail: 0,
     };
 
-    /// The key of an IPv4 packet with TCP or UDP ports, and which of its endpoints is the source: what
-    /// [`Tuple::key`] says of its tuple, in fewer steps. `None` for any other packet.
+    /// The key of a plain IPv4 packet, and which of its endpoints is the source: what [`Tuple::key`]
+    /// says of its tuple, in fewer steps.
     #[must_use]
     #[inline(always)]
-    pub const fn of_plain(facts: &Facts, zone: Zone) -> Option<(Key, Side)> {
-        let (sport, dport) = match (facts.family, &facts.transport) {
-            (Family::V4, Transport::Tcp(tcp)) => (tcp.sport, tcp.dport),
-            (Family::V4, Transport::Udp(sport, dport)) => (*sport, *dport),
-            _ => return None,
-        };
-        let source = (facts.src as u64) << 16 | sport as u64;
-        let target = (facts.dst as u64) << 16 | dport as u64;
+    pub const fn of_plain_v4(plain: &Plain<u32>, zone: Zone) -> (Key, Side) {
+        let source = (plain.src as u64) << 16 | plain.sport as u64;
+        let target = (plain.dst as u64) << 16 | plain.dport as u64;
         let (low, high, side) = if source <= target {
             (source, target, Side::Low)
         } else {
@@ -322,9 +317,43 @@ impl Key {
         let ports = low & 0xffff | (high & 0xffff) << 16;
         let key = Key {
             address: [low >> 16 | high >> 16 << 32, 0, 0, 0],
-            tail: ports | (zone as u64) << 32 | (facts.proto as u64) << 48,
+            tail: ports | (zone as u64) << 32 | (plain.segment.proto as u64) << 48,
         };
-        Some((key, side))
+        (key, side)
+    }
+
+    /// The same of a plain IPv6 packet.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of_plain_v6(plain: &Plain<u128>, zone: Zone) -> (Key, Side) {
+        let source_is_low =
+            plain.src < plain.dst || plain.src == plain.dst && plain.sport <= plain.dport;
+        let (low, high, low_port, high_port, side) = if source_is_low {
+            (plain.src, plain.dst, plain.sport, plain.dport, Side::Low)
+        } else {
+            (plain.dst, plain.src, plain.dport, plain.sport, Side::High)
+        };
+        let key = Key {
+            address: [
+                low as u64,
+                (low >> 64) as u64,
+                high as u64,
+                (high >> 64) as u64,
+            ],
+            tail: low_port as u64
+                | (high_port as u64) << 16
+                | (zone as u64) << 32
+                | (plain.segment.proto as u64) << 48
+                | (Family::V6 as u64) << 56,
+        };
+        (key, side)
+    }
+
+    /// The facts of a plain packet with these bytes that endpoint `side` sent.
+    #[must_use]
+    pub fn facts(&self, side: Side, segment: &Segment, bytes: &[u8]) -> Option<Facts> {
+        let tuple = self.tuple(side);
+        Facts::of_plain(tuple.family, (tuple.src, tuple.dst), segment, bytes)
     }
 
     /// Address family.
