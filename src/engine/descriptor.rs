@@ -141,6 +141,8 @@ pub struct Frame {
     pub metadata: Metadata,
     /// Original tuple, in and out.
     pub original: Option<Tuple>,
+    /// Nobody wants to be told the original tuple.
+    pub untold: bool,
     /// What the engine changed.
     pub modified: Modified,
     /// The frame is with the reassembler, and this one is empty.
@@ -206,7 +208,7 @@ impl Descriptor for Frame {
         self.original = tuple.copied();
     }
     fn wants_original(&self) -> bool {
-        true
+        !self.untold
     }
     fn is_traced(&self) -> bool {
         self.trace.is_some()
