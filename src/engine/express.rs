@@ -10,15 +10,15 @@ use super::Engine;
 use super::action::Action;
 use super::batch::{Batch, Slot};
 use super::config::{Profile, Switches};
-use super::descriptor::{ConnectionId, Descriptor, Metadata, state};
+use super::descriptor::{ConnectionId, Descriptor, Metadata, Pass, state};
 use super::statistics::Counter;
 use crate::clock::Time;
 use crate::packet::proto;
 use crate::reason::Reason;
-use crate::table::Flags;
+use crate::table::{Flags, Guard};
 use crate::track;
 use crate::track::timeout::Class;
-use crate::tuple::Direction;
+use crate::tuple::{Direction, Zone};
 
 /// What stops a packet that arrives: it was translated before, so its addresses are not the key's.
 const TRANSLATED: u8 = state::SNAT | state::DNAT;
@@ -29,6 +29,9 @@ pub(super) struct Straight {
     open: bool,
     /// Connections whose packets ask for more than a step of the state.
     without: Flags,
+    /// The bits of a connection's id that the packet is told: none when it is being translated.
+    named: u64,
+    zone: Zone,
     /// When an established TCP connection without a policy of its own expires.
     tcp: Time,
     /// The same of an answered UDP one.
@@ -62,8 +65,21 @@ impl Straight {
                 None => watched,
                 Some(_) => watched.and(Flags::SOURCE_NAT).and(Flags::DESTINATION_NAT),
             },
+            named: if action.nat.is_none() { !0 } else { 0 },
+            zone: action.zone,
             tcp: until(Class::TcpEstablished),
             udp: until(Class::OtherBidirectional),
+        }
+    }
+
+    /// What a packet carries of the state that its last pass gave it, unless it was translated then.
+    /// Entering another zone forgets it.
+    #[inline(always)]
+    fn carried(&self, last: &Pass) -> Option<u8> {
+        if last.state == 0 || last.zone != self.zone {
+            Some(0)
+        } else {
+            (last.state & TRANSLATED == 0).then_some(last.state)
         }
     }
 }
@@ -76,51 +92,57 @@ impl<'e> Batch<'e> {
         packet: &mut P,
         slot: &Slot<'e>,
     ) -> Option<()> {
-        let last = packet.pass();
-        // Entering another zone forgets the state of the last one.
-        let before = if last.zone == self.action.zone {
-            last.state
-        } else {
-            0
-        };
-        if !self.straight.open
-            || before & TRANSLATED != 0
-            || packet.wants_original()
-            || packet.is_traced()
-        {
+        if !self.straight.open || !packet.is_quiet() {
             return None;
         }
-        let is_tcp = slot.segment.proto == proto::TCP;
-        let ready = |words| {
-            if is_tcp {
-                track::both_established(words)
-            } else {
-                track::is_answered(words[0])
-            }
-        };
-        let without = self.straight.without;
+        let before = self.straight.carried(&packet.pass())?;
         let table = &self.engine.table;
-        let (mut guard, direction) =
-            table.find_ready(slot.probe, &slot.key, slot.side, &self.at, without, ready)?;
-        let (class, until) = if is_tcp {
+        let (key, side) = (&slot.key, slot.side);
+        let (at, without) = (&self.at, self.straight.without);
+        if slot.segment.proto == proto::TCP {
+            let ready = track::both_established;
+            let (mut guard, direction) =
+                table.find_ready(slot.probe, key, side, at, without, ready)?;
             let tcp = slot.segment.numbers(packet.bytes())?;
             guard.set_protocol(track::established(guard.protocol(), &tcp, direction)?);
-            (Class::TcpEstablished, self.straight.tcp)
+            if guard.prolong(self.straight.tcp).is_none() {
+                self.refresh(&mut guard, Class::TcpEstablished);
+            }
+            self.pass(packet, guard, direction, before);
         } else {
-            (Class::OtherBidirectional, self.straight.udp)
-        };
-        guard.set_expiry(match guard.policy() {
-            0 => until,
-            policy => self.at.now.plus(self.engine.timeouts.millis(policy, class)),
-        });
+            let ready = |words: [u64; 3]| track::is_answered(words[0]);
+            let (mut guard, direction) =
+                table.find_ready(slot.probe, key, side, at, without, ready)?;
+            if guard.prolong(self.straight.udp).is_none() {
+                self.refresh(&mut guard, Class::OtherBidirectional);
+            }
+            self.pass(packet, guard, direction, before);
+        }
         self.tally.add(Counter::Found, 1);
+        Some(())
+    }
+
+    /// A connection with a policy of its own, or one that waited for longer than it will, waits for
+    /// `class` now.
+    #[cold]
+    #[inline(never)]
+    fn refresh(&self, guard: &mut Guard<'e>, class: Class) {
+        let wait = self.engine.timeouts.millis(guard.policy(), class);
+        guard.set_expiry(self.at.now.plus(wait));
+    }
+
+    /// The verdict.
+    #[inline(always)]
+    fn pass<P: Descriptor>(
+        &self,
+        packet: &mut P,
+        guard: Guard<'e>,
+        direction: Direction,
+        before: u8,
+    ) {
         let reply = direction == Direction::Reply;
         let metadata = Metadata {
-            connection: if self.action.nat.is_none() {
-                guard.id()
-            } else {
-                ConnectionId::NONE
-            },
+            connection: ConnectionId(guard.id().0 & self.straight.named),
             state: before & !state::NEW
                 | state::TRK
                 | state::EST
@@ -128,7 +150,7 @@ impl<'e> Batch<'e> {
             reason: Reason::None,
             reply,
             icmp_related: false,
-            zone: self.action.zone,
+            zone: self.straight.zone,
             mark: guard.mark(),
             label: if guard.flags().contains(Flags::LABEL) {
                 guard.label()
@@ -138,6 +160,5 @@ impl<'e> Batch<'e> {
         };
         drop(guard);
         packet.set_metadata(&metadata);
-        Some(())
     }
 }

@@ -115,6 +115,19 @@ impl<'t> Guard<'t> {
         }
     }
 
+    /// Moves the expiry forward to `until`, if the connection has no timeout policy of its own and
+    /// would not have lived longer. `None`: nothing was changed.
+    #[must_use]
+    #[inline(always)]
+    pub fn prolong(&mut self, until: Time) -> Option<()> {
+        // A policy makes the word larger than any time.
+        let (before, after) = (self.hot.expiry.load(Relaxed), until.as_millis());
+        if before < after {
+            self.hot.expiry.store(after, Relaxed);
+        }
+        (before <= after).then_some(())
+    }
+
     /// The index of its timeout policy.
     #[must_use]
     #[inline]

@@ -162,7 +162,7 @@ impl Probe<'_> {
 /// The connection table.
 pub struct Table {
     secret: Secret,
-    shards: Box<[Shard]>,
+    shards: Box<[Shard; SHARDS]>,
     arena: Arena,
     zones: Zones,
     sweeper: Sweeper,
@@ -180,7 +180,9 @@ impl Table {
         let per_shard = config.initial as usize / SHARDS;
         let shards = (0..SHARDS)
             .map(|_| Shard::new(per_shard, &pool))
-            .collect::<Result<Box<[_]>, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?
+            .try_into()
+            .map_err(|_| Error::NoMemory)?;
         let arena = Arena::new(config.limit, config.extension);
         arena.prepare(config.initial as usize)?;
         Ok(Table {
@@ -302,7 +304,12 @@ impl Table {
         } else {
             Direction::Reply
         };
-        guard.is_visible(at).then_some((guard, direction))
+        // As `Guard::is_visible`, with both times at the top of their words instead of masked.
+        let expired = hot.expiry.load(Relaxed) << 16 <= at.now.as_millis() << 16;
+        if expired && !guard.flags().contains(Flags::HELD) || guard.epoch() != at.epoch {
+            return None;
+        }
+        Some((guard, direction))
     }
 
     #[inline(never)]
