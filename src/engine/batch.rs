@@ -36,6 +36,7 @@ use crate::nat::Binding;
 use crate::offload::dispatch::Dispatch;
 use crate::packet::{self, Facts, Hints, Segment, Transport, fragment, proto};
 use crate::reason::Reason;
+use crate::sync::processor::Loop;
 use crate::table::{At, Flags, Guard, Place, Probe};
 use crate::track::timeout::Class;
 use crate::track::{self, Outcome, handover};
@@ -161,6 +162,18 @@ impl Judged<'_> {
     }
 }
 
+impl<'e, P: Descriptor, F: Fragments<P>> Loop<P, Slot<'e>, (&mut Others, &F)> for Batch<'e> {
+    #[inline(always)]
+    fn run(
+        &mut self,
+        packets: &mut [P],
+        slots: &mut [Slot<'e>],
+        (others, fragments): (&mut Others, &F),
+    ) {
+        self.run_stage(packets, slots, others, fragments);
+    }
+}
+
 impl<'e> Batch<'e> {
     pub(super) fn new(engine: &'e Engine, action: &'e Action, now: Time) -> Batch<'e> {
         let switches = engine.settings.read();
@@ -210,14 +223,16 @@ impl<'e> Batch<'e> {
 
     /// All packets, in stages of [`STAGE`].
     pub(super) fn run<P: Descriptor, F: Fragments<P>>(mut self, packets: &mut [P], fragments: &F) {
+        let processor = self.engine.processor;
         let mut others = Others::new();
         // Making the slots costs by their number, so few packets get few.
         if packets.len() <= FEW {
-            self.run_stage(packets, &mut [Slot::EMPTY; FEW], &mut others, fragments);
+            let slots = &mut [Slot::EMPTY; FEW];
+            processor.run(&mut self, packets, slots, (&mut others, fragments));
         } else {
-            let mut slots = [Slot::EMPTY; STAGE];
-            for stage in packets.chunks_mut(STAGE) {
-                self.run_stage(stage, &mut slots, &mut others, fragments);
+            let slots = &mut [Slot::EMPTY; STAGE];
+            for packets in packets.chunks_mut(STAGE) {
+                processor.run(&mut self, packets, slots, (&mut others, fragments));
             }
         }
         self.engine.statistics.add(&self.tally);
@@ -256,7 +271,8 @@ impl<'e> Batch<'e> {
             .or_else(|| table.find(Probe::NONE, slot.hash, key, side, &self.at))
     }
 
-    #[inline(never)]
+    /// All stages for a few packets.
+    #[inline(always)]
     fn run_stage<P: Descriptor, F: Fragments<P>>(
         &mut self,
         packets: &mut [P],

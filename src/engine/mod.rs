@@ -48,6 +48,7 @@ use crate::policy::timeouts::Policies;
 use crate::policy::zones::Zones;
 use crate::reason::Reason;
 use crate::sync::Arc;
+use crate::sync::processor::Processor;
 use crate::sync::seqlock::SeqLock;
 use crate::table::{self, Table};
 use crate::track;
@@ -138,6 +139,7 @@ pub struct Engine {
     merges: Merges,
     statistics: Statistics,
     observers: Arc<Observers<Event>>,
+    processor: Processor,
 }
 
 impl Engine {
@@ -186,6 +188,7 @@ impl Engine {
             merges: Merges::new(secret(3)),
             statistics: Statistics::new(),
             observers: Arc::new(Observers::new()),
+            processor: Processor::detect(),
         })
     }
 

@@ -4,7 +4,7 @@
 //! loom model checker under all of them. `native` and `model` are the two sides of the switch;
 //! `seqlock`, `spin`, `snapshot`, `shelf`, `counter`, `queue`, `stash` and `stripe` are what the engine builds
 //! from them, and `line` is what it needs to know of cache lines; `inside` is what a thread knows of
-//! itself.
+//! itself, and `processor` what there is to run on.
 //!
 //! What the model cannot see, and therefore must not be relied on without another proof:
 //! * load buffering (a load that takes its value from a store after it in program order);
@@ -22,6 +22,7 @@ mod native;
 pub mod counter;
 pub mod inside;
 pub mod line;
+pub mod processor;
 pub mod queue;
 pub mod seqlock;
 pub mod shelf;
