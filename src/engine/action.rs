@@ -43,6 +43,7 @@ impl Action {
     /// # Errors
     /// [`Error::Invalid`] with the part named: bits outside a mask, a range of addresses or ports that
     /// is none.
+    #[inline]
     pub fn check(&self) -> Result<(), Error> {
         if self.mark.is_some_and(|mark| mark.value & !mark.mask != 0)
             || self
@@ -51,6 +52,6 @@ impl Action {
         {
             return Err(Error::invalid("mark or label has bits outside its mask"));
         }
-        self.nat.map_or(Ok(()), |nat| nat.check())
+        self.nat.as_ref().map_or(Ok(()), Nat::check)
     }
 }

@@ -206,7 +206,7 @@ impl<'e> Batch<'e> {
             },
             switches,
             kernel,
-            tally: Tally::default(),
+            tally: Tally::NONE,
             straight: Straight::new(engine, action, &switches, now, flow_table.is_none()),
             state: track::State {
                 words: [0; 3],
@@ -226,7 +226,10 @@ impl<'e> Batch<'e> {
         let processor = self.engine.processor;
         let mut others = Others::new();
         // Making the slots costs by their number, so few packets get few.
-        if packets.len() <= FEW {
+        if packets.len() == 1 {
+            let slots = &mut [Slot::EMPTY];
+            processor.run(&mut self, packets, slots, (&mut others, fragments));
+        } else if packets.len() <= FEW {
             let slots = &mut [Slot::EMPTY; FEW];
             processor.run(&mut self, packets, slots, (&mut others, fragments));
         } else {

@@ -52,20 +52,38 @@ counters! {
 }
 
 /// Counts of one batch.
-#[derive(Default)]
+///
+/// Most batches find the connections of all their packets and have nothing else to tell, so that count
+/// stands alone.
 pub(super) struct Tally {
-    counts: [u64; COUNTERS],
+    found: u64,
+    others: [u64; COUNTERS],
+    /// Some of the others may not be zero.
+    has_others: bool,
 }
 
 impl Tally {
+    pub(super) const NONE: Tally = Tally {
+        found: 0,
+        others: [0; COUNTERS],
+        has_others: false,
+    };
+
     #[inline]
     pub(super) fn add(&mut self, counter: Counter, n: u64) {
-        self.counts[counter as usize] += n;
+        if matches!(counter, Counter::Found) {
+            self.found += n;
+        } else {
+            self.others[counter as usize] += n;
+            self.has_others = true;
+        }
     }
 
     #[inline]
     pub(super) fn track(&mut self, step: &Step) {
-        self.counts[Counter::TcpBypassed as usize] += u64::from(step.bypassed);
+        if step.bypassed {
+            self.add(Counter::TcpBypassed, 1);
+        }
     }
 }
 
@@ -86,8 +104,14 @@ impl Statistics {
         }
     }
 
+    #[inline]
     pub(super) fn add(&self, tally: &Tally) {
-        self.counters.add_all(&tally.counts);
+        if tally.found != 0 {
+            self.count(Counter::Found, tally.found);
+        }
+        if tally.has_others {
+            self.counters.add_all(&tally.others);
+        }
     }
 
     pub(super) fn count(&self, counter: Counter, n: u64) {

@@ -21,12 +21,30 @@ pub(super) unsafe trait Sized_: Copy {
 
 /// A copy of the caller's struct.
 pub(super) fn read<T: Sized_>(pointer: *const T) -> Result<T, Failure> {
+    borrow(pointer, &mut None).copied()
+}
+
+/// The caller's struct: itself when it is of this version, or a copy in `space`.
+#[inline]
+pub(super) fn borrow<T: Sized_>(pointer: *const T, space: &mut Option<T>) -> Result<&T, Failure> {
     if pointer.is_null() || !pointer.is_aligned() {
         return Err(invalid("a struct is NULL or misaligned"));
     }
     // SAFETY: the pointer is not NULL and aligned, and the caller promises a struct that begins with
     // its size.
     let size = unsafe { pointer.cast::<usize>().read() };
+    if size == size_of::<T>() {
+        // SAFETY: as above, and the struct is as long as ours; the caller promises that nobody writes
+        // it during the call.
+        return Ok(unsafe { &*pointer });
+    }
+    Ok(space.insert(read_other(pointer, size)?))
+}
+
+/// A copy of a struct of another version.
+#[cold]
+#[inline(never)]
+fn read_other<T: Sized_>(pointer: *const T, size: usize) -> Result<T, Failure> {
     if size < T::SHORTEST || size > 4096 {
         return Err(invalid("the size of a struct is wrong"));
     }

@@ -21,6 +21,7 @@ pub(super) fn time(now_ms: i64) -> Time {
 const ACTION_FLAGS: u32 =
     CT_ACTION_COMMIT | CT_ACTION_FORCE | CT_ACTION_NAT | CT_ACTION_TIMEOUT_POLICY;
 
+#[inline(always)]
 pub(super) fn action_from_c(action: &ct_action) -> Result<Action, Failure> {
     if action.flags & !ACTION_FLAGS != 0 || action.reserved != 0 {
         return Err(invalid("ct_action.flags has unknown bits"));
@@ -87,7 +88,7 @@ pub unsafe extern "C" fn conntrack_execute(
 ) -> c_int {
     guard_batch(peek(ct), packets, n, |packets| {
         let ct = instance(ct)?;
-        let action = action_from_c(&convert::read(action)?)?;
+        let action = action_from_c(convert::borrow(action, &mut None)?)?;
         let now = time(now_ms);
         ct.tell_time(now);
         ct.engine.execute_with(packets, &action, now, &ct.fragments);
