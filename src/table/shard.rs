@@ -167,7 +167,9 @@ impl Segments {
 /// Growth's own state, for one thread at a time.
 struct Growth;
 
-/// A shard of the index.
+/// A shard of the index. What a look-up reads comes first: the state and, while the shard is small, the
+/// segments stand in one line.
+#[repr(C, align(64))]
 pub(super) struct Shard {
     /// Level in the high half, buckets split in this round in the low half.
     state: AtomicU64,
