@@ -25,7 +25,7 @@ struct table {
 static void
 refresh(struct worker *worker, struct flows *flows)
 {
-    struct request request = { .zone = flows->zone, .family = flows->family };
+    struct request request = flows_request(flows, false);
 
     for (uint32_t first = 0; first + BATCH <= flows->count; first += BATCH) {
         for (unsigned i = 0; i < BATCH; i++) {
@@ -130,6 +130,9 @@ run(const struct cell *cell, void (*member)(struct team *, unsigned, void *))
         .flows = flows_new(cell->connections, RESIDENT, cell->family, cell->transport, 1),
     };
 
+    if (cell->nat) {
+        flows_translate(&table.flows, &cell_pool);
+    }
     team_run(1, member, &table);
     return table.bad;
 }
