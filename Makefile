@@ -104,7 +104,7 @@ clean:
 
 # --- comparisons -----------------------------------------------------------------------------------
 
-include benches/compare/Makefile c-tests/oracle/Makefile
+include benches/compare/Makefile benches/instructions/Makefile c-tests/oracle/Makefile
 
 # --- switches ---------------------------------------------------------------------------------------
 
