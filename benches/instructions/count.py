@@ -129,7 +129,8 @@ def check(path, measured):
     if shrunk:
         print(f"less than before, so `make instructions-baseline` can hold it: {', '.join(shrunk)}")
     if grown:
-        print(f"more than {TOLERANCE:.0%} over the baseline of {made_with}: {', '.join(grown)}")
+        print(f"more than {TOLERANCE:.0%} over the baseline: {', '.join(grown)}")
+        print(f"baseline: {made_with}; this is {compiler()}")
         print("If that is meant: `make instructions-baseline`, and say why in the commit.")
     return not grown
 
