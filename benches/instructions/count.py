@@ -18,6 +18,9 @@ from pathlib import Path
 
 TOLERANCE = 0.03
 
+# As in count.c.
+CONNECTIONS = 1024
+
 # Source files and functions that are there for offload, fast paths and merged flows only. With no
 # provider registered and none of them asked for, an established packet should not come by.
 OFFLOAD = re.compile(r"src/(offload|merge)/|src/engine/(offload|flow|fastpath|merging|resume)\.rs"
@@ -64,6 +67,10 @@ class Profile:
                 called = False
 
 
+class Failed(Exception):
+    """A program that could not be counted."""
+
+
 def run(program, out):
     """The profile and the divisor of every workload."""
     out.mkdir(parents=True, exist_ok=True)
@@ -75,7 +82,7 @@ def run(program, out):
          "--compress-pos=no", f"--callgrind-out-file={out / pattern}", str(program)],
         capture_output=True, text=True, env=os.environ | ENVIRONMENT)
     if done.returncode:
-        sys.exit(f"{program} failed: {done.stdout}{done.stderr}")
+        raise Failed(f"{program} under valgrind: {done.stdout}{done.stderr[-2000:]}")
     units = {name: int(n) for name, n in map(str.split, done.stdout.splitlines())}
     profiles = {}
     for path in out.glob(f"{pattern}.*"):
@@ -84,7 +91,7 @@ def run(program, out):
             profiles[profile.name] = profile
     missing = units.keys() - profiles.keys()
     if missing:
-        sys.exit(f"callgrind wrote nothing for {', '.join(sorted(missing))}")
+        raise Failed(f"callgrind wrote nothing for {', '.join(sorted(missing))}")
     return {name: (profiles[name], n) for name, n in units.items()}
 
 
@@ -179,4 +186,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Failed as failure:
+        sys.exit(str(failure))
