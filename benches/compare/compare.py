@@ -34,8 +34,9 @@ TAILS = ("expiry", "flush", "growth", "dump")
 # What Open vSwitch's library does not have.
 OURS_ALONE = ("eviction", "flow-table", "merged")
 
-# Rounds of these cost minutes and say the same each time.
-SELDOM = ("sweep", "memory", "ports", "merged", "flow-table")
+# With --quick, these have one round: they say the same each time, or no goal asks for them.
+ONCE = ("sweep", "memory", "ports", "merged", "flow-table")
+ONCE_OF_OVS = (*(f"tail-{what}" for what in TAILS), "flood")
 
 QUICK = [
     *(Cell("established", n) for n in SIZES),
@@ -108,7 +109,11 @@ def jobs_of(programs, cells, engines):
     return jobs
 
 
-def measure(programs, cells, engines, rounds):
+def once(engine, cell):
+    return cell.workload in ONCE or engine == "ovs" and cell.workload in ONCE_OF_OVS
+
+
+def measure(programs, cells, engines, rounds, quick):
     """All values of every metric: samples[(engine, cell, metric)] is a list."""
     samples = defaultdict(list)
     failures = []
@@ -117,7 +122,7 @@ def measure(programs, cells, engines, rounds):
     start = time.monotonic()
     for number in range(rounds):
         for engine, program, cell in jobs_of(programs, cells, engines):
-            if (engine, cell) in failed or (number and cell.workload in SELDOM):
+            if (engine, cell) in failed or (quick and number and once(engine, cell)):
                 continue
             arguments = [str(cell.connections)] if engine == "limit" else cell.arguments()
             before = time.monotonic()
@@ -188,7 +193,8 @@ def main():
                  if not options.workload or cell.workload in options.workload]
         out = options.out
         os.makedirs(out, exist_ok=True)
-        samples, failures = measure(options.programs, cells, engines, rounds)
+        samples, failures = measure(options.programs, cells, engines, rounds,
+                                    options.quick)
         if not options.workload:
             counted, uncounted = count_instructions(options.programs, engines, out)
             samples |= counted
