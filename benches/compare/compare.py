@@ -135,10 +135,8 @@ def measure(programs, cells, engines, rounds, quick):
             spent[engine, cell.workload] += time.monotonic() - before
         print(f"# round {number + 1} of {rounds}: {time.monotonic() - start:.0f} s",
               file=sys.stderr)
-    longest = sorted(spent.items(), key=lambda item: -item[1])[:8]
-    print("# most of it:", ", ".join(f"{engine} {workload} {seconds:.0f} s"
-                                      for (engine, workload), seconds in longest),
-          file=sys.stderr)
+    for (engine, workload), seconds in sorted(spent.items(), key=lambda item: -item[1]):
+        print(f"# {seconds:6.1f} s  {engine} {workload}", file=sys.stderr)
     for engine, cell in failed:
         for key in [key for key in samples if key[:2] == (engine, cell)]:
             del samples[key]
@@ -160,6 +158,9 @@ def count_instructions(programs, engines, out):
             cell = Cell(f"count-{name}", count.CONNECTIONS)
             samples[engine, cell, "instructions"] = [profile.total / units]
             samples[engine, cell, "instructions_for_offload"] = [profile.offload / units]
+            if engine == "ctoffload":
+                for room, instructions in profile.rooms.items():
+                    samples[engine, cell, f"instructions_in_{room}"] = [instructions / units]
     return samples, []
 
 

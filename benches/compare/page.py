@@ -156,13 +156,33 @@ def instructions(of):
                   "of ours in code for offload"], rows)
 
 
+def profile(of):
+    """Where the engine's instructions are spent, by the rooms of its source."""
+    names = ("established-tcp4", "established-tcp6", "established-nat4", "second-tcp4", "miss-tcp4",
+             "setup-tcp4", "sweep-expired")
+    rooms = (("ffi", "the C interface (`ffi`)"), ("packet", "headers (`packet`)"),
+             ("tuple", "key and hash (`tuple`)"), ("table", "index and records (`table`)"),
+             ("sync", "locks, atomics (`sync`)"), ("track", "state machines (`track`)"),
+             ("nat", "translation (`nat`)"), ("engine", "stages, verdict (`engine`)"),
+             ("offload", "offload (`offload`)"))
+
+    def share(name, room):
+        parts = [of.get("ctoffload", f"count-{name}", 1024, metric)
+                 for metric in (f"instructions_in_{room}", "instructions")]
+        return "" if None in parts else f"{100 * parts[0] / parts[1]:.0f} %"
+
+    return table(["share of instructions", *names],
+                 [[title, *(share(name, room) for name in names)] for room, title in rooms])
+
+
 def goals_table(judged):
     return table(["goal", "wanted", "reached", ""],
                  [[goal.text, goal.wanted(), goal.reached(), "met" if goal.met() else "**missed**"]
                   for goal in judged])
 
 
-TABLES = (established, others, scaling, tails, flood, ports, memory, fastpath, instructions)
+TABLES = (established, others, scaling, tails, flood, ports, memory, fastpath, instructions,
+          profile)
 
 
 def rewrite(path, of, judged, rounds):

@@ -67,7 +67,9 @@ class Scale:
             self.low = 10 ** math.floor(math.log10(min(values)))
             steps = [digit * 10 ** exponent for exponent in range(-1, 9) for digit in (1, 2, 5)]
             self.high = min(step for step in steps if step >= max(values))
-            self.ticks = [step for step in steps if self.low <= step <= self.high]
+            wide = self.high / self.low > 2000
+            self.ticks = [step for i, step in enumerate(steps)
+                          if self.low <= step <= self.high and not (wide and i % 3)]
         else:
             self.low = 0
             rough = max(values) / 5
@@ -107,7 +109,7 @@ def established(of, judged, path):
     drawing.text(left, 46, "ns per packet")
     for tick in place_y.ticks:
         drawing.line([(left, place_y(tick)), (width - right, place_y(tick))], GRID)
-        drawing.text(left - 8, place_y(tick) + 4, f"{tick:g}", anchor="end")
+        drawing.text(left - 8, place_y(tick) + 4, f"{tick:,g}", anchor="end")
     for x in sorted({x for x, _ in points}):
         drawing.text(place(x, place_y.low)[0], height - bottom + 20, size(x), anchor="middle")
     drawing.text(left + (width - left - right) / 2, height - 14, "connections", anchor="middle")
@@ -119,7 +121,7 @@ def established(of, judged, path):
         drawing.line(places, COLOURS[engine], 2, "5 4" if engine == "limit" else None)
         for (x, y), (_, value) in zip(places, line):
             drawing.dot(x, y, COLOURS[engine])
-            drawing.text(x, y - 8, f"{value:.0f}", anchor="middle", colour=COLOURS[engine],
+            drawing.text(x, y - 8, f"{value:.{0 if value >= 10 else 1}f}", anchor="middle", colour=COLOURS[engine],
                          size=11)
     names = {NAMES[engine]: (COLOURS[engine], place(*line[-1])) for engine, line in series.items()}
     if goals:
@@ -139,16 +141,16 @@ def ratios(_of, judged, path):
     row, left, width, right = 26, 240, 760, 70
     bottom = TOP + row * len(values)
     place = Scale([max(goal.value, goal.target) for goal in values], left, width - right, True)
-    drawing = Drawing(width, bottom + 48, "Times less time than Open vSwitch")
+    drawing = Drawing(width, bottom + 48, "How many times faster than Open vSwitch")
     drawing.legend(left, ("ctoffload", "goal"))
     for tick in place.ticks:
         drawing.line([(place(tick), TOP), (place(tick), bottom)], GRID)
         drawing.text(place(tick), bottom + 18, f"{tick:g}x", anchor="middle")
     for i, goal in enumerate(values):
         y = TOP + row * i
-        end = place(max(goal.value, place.low))
+        start, end = sorted((place(1), place(goal.value)))
         drawing.text(left - 10, y + 17, goal.text, anchor="end")
-        drawing.bar(left, y + 5, end - left, row - 10, COLOURS["ctoffload"])
+        drawing.bar(start, y + 5, end - start, row - 10, COLOURS["ctoffload"])
         drawing.line([(place(goal.target), y + 1), (place(goal.target), y + row - 1)],
                      COLOURS["goal"], 3)
         drawing.text(max(end, place(goal.target)) + 8, y + 17, f"{goal.value:.1f}x")
@@ -195,7 +197,7 @@ def tails(of, _judged, path):
                  "99.9 %, three medians", anchor="middle", size=11)
     for tick in place.ticks:
         drawing.line([(place(tick), TOP), (place(tick), bottom)], GRID)
-        drawing.text(place(tick), bottom + 18, f"{tick:g}", anchor="middle")
+        drawing.text(place(tick), bottom + 18, f"{tick:,g}", anchor="middle")
     for i, (name, values) in enumerate(rows):
         y = TOP + row * i + row / 2
         if values is None:
@@ -230,7 +232,7 @@ def grouped(groups, title, unit, path, logarithmic):
     drawing.legend(left + 170, ("ovs", "ctoffload", "goal"))
     for tick in place.ticks:
         drawing.line([(left, place(tick)), (width - right, place(tick))], GRID)
-        drawing.text(left - 8, place(tick) + 4, f"{tick:g}", anchor="end")
+        drawing.text(left - 8, place(tick) + 4, f"{tick:,g}", anchor="end")
     step = (width - left - right) / len(groups)
     for i, (name, values, goal) in enumerate(groups):
         middle = left + step * (i + 0.5)
@@ -242,7 +244,8 @@ def grouped(groups, title, unit, path, logarithmic):
             x = middle + (j - 1) * (each + 4)
             y = place(values[engine])
             drawing.bar(x, y, each, height - bottom - y, COLOURS[engine])
-            drawing.text(x + each / 2, y - 5, f"{values[engine]:,.0f}", anchor="middle", size=11)
+            drawing.text(x + each / 2, height - bottom - 7, f"{values[engine]:,.0f}",
+                         anchor="middle", colour="white", size=11)
         if goal:
             drawing.line([(middle, place(goal)), (middle + each + 8, place(goal))],
                          COLOURS["goal"], 3)

@@ -32,8 +32,16 @@ OFFLOAD = re.compile(r"src/(offload|merge)/|src/engine/(offload|flow|fastpath|me
 ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-ERMS,-FSRM,-AVX2,-AVX512F,-AVX512VL"}
 
 
+def room_of(file, function):
+    """The folder of src that the code is of; the standard library's belongs to who inlined it."""
+    match = re.search(r"\bctoffload::(\w+)::", function)
+    if "/rustc/" not in file:
+        match = re.search(r"/src/(\w+)(?:\.rs|/)", file) or match
+    return match[1] if match else "other"
+
+
 class Profile:
-    """What callgrind counted for one workload: in all, by source file, by function, for offload."""
+    """What callgrind counted for one workload: in all, by source file, function and room, for offload."""
 
     def __init__(self, path):
         self.name = None
@@ -41,6 +49,7 @@ class Profile:
         self.offload = 0
         self.files = Counter()
         self.functions = Counter()
+        self.rooms = Counter()
         file = function = None
         called = False
         for line in path.read_text().splitlines():
@@ -62,6 +71,7 @@ class Profile:
                     self.total += cost
                     self.files[file] += cost
                     self.functions[function] += cost
+                    self.rooms[room_of(file, function)] += cost
                     if OFFLOAD.search(file) or OFFLOAD.search(function):
                         self.offload += cost
                 called = False
@@ -145,7 +155,8 @@ def check(path, measured):
 def annotate(profile, units):
     """Where a workload's instructions are spent."""
     print(f"{profile.name}: {profile.total / units:.1f} instructions")
-    for title, parts in (("by source file", profile.files), ("by function", profile.functions)):
+    for title, parts in (("by room", profile.rooms), ("by source file", profile.files),
+                         ("by function", profile.functions)):
         print(f"\n{title}")
         for name, cost in parts.most_common(15):
             print(f"{cost / units:9.1f} {cost / profile.total:6.1%}  {shorten(name)}")
