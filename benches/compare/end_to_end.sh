@@ -92,10 +92,12 @@ end = json.load(open(sys.argv[1]))["end"]
 print(round(end.get("sum_received", end.get("sum"))["bits_per_second"] / 1e6))' "$work/iperf")
     awk -v name="$name" -v ms="$(awk "BEGIN { print $after - $before }")" \
         -v n="$((packets_after - packets))" -v rate="$rate" \
-        'BEGIN { printf "%-44s %8.0f ns of the daemon a packet %9d packets %7d Mbit/s\n", name, ms * 1e6 / n, n, rate }'
+        'BEGIN { printf "| %s | %.0f | %d | %d |\n", name, ms * 1e6 / n, n, rate }'
 }
 
 hosts
+echo '| | ns of the daemon for a packet | packets | Mbit/s that arrived |'
+echo '|---|---|---|---|'
 for engine in "Open vSwitch:$build/vswitchd" "ctoffload:$programs"; do
     start "${engine#*:}"
     for kind in untracked tracked; do
