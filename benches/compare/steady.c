@@ -88,7 +88,7 @@ member(struct team *team, unsigned number, void *context)
         for (unsigned batch = 0; batch < RING; batch++) {
             uint64_t once = worker_send(worker, batch, &request);
 
-            ticks += steady->kind == SECOND ? worker_send_again(worker, &request) : once;
+            ticks += steady->kind == SECOND ? worker_send_again(worker, batch, &request) : once;
         }
         if (round >= WARM_UP) {
             tally_add(&tally, ticks, RING * BATCH, window_undisturbed(&window));

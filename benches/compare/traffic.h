@@ -63,7 +63,7 @@ uint64_t worker_send_some(struct worker *, unsigned batch, unsigned n, const str
 uint64_t worker_try(struct worker *, unsigned n, const struct request *);
 
 /* Hands the batch over a second time, as a pipeline does that calls the tracker again. */
-uint64_t worker_send_again(struct worker *, const struct request *);
+uint64_t worker_send_again(struct worker *, unsigned batch, const struct request *);
 
 /* The packet 'step' of a flow's opening, and the state that it must be given. */
 unsigned flows_opening(const struct flows *);

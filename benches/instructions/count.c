@@ -152,7 +152,7 @@ second(void)
     for (uint32_t first = 0; first < CONNECTIONS; first += BATCH) {
         send_batch(&scene, first);
         counting = true;
-        worker_send_again(scene.worker, &request);
+        worker_send_again(scene.worker, 0, &request);
         counting = false;
     }
     end(&scene, "second-tcp4");
