@@ -181,8 +181,11 @@ def profile(of):
 
 
 def goals_table(judged):
+    def reached(goal):
+        return goal.reached() + (f" ({goal.note})" if goal.note else "")
+
     return table(["goal", "wanted", "reached", ""],
-                 [[goal.text, goal.wanted(), goal.reached(), "met" if goal.met() else "**missed**"]
+                 [[goal.text, goal.wanted(), reached(goal), "met" if goal.met() else "**missed**"]
                   for goal in judged])
 
 
