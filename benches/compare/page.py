@@ -150,7 +150,8 @@ def fastpath(of):
 def instructions(of):
     names = ("established-tcp4", "established-tcp6", "established-udp4", "established-udp6",
              "established-nat4", "second-tcp4", "miss-tcp4", "setup-tcp4", "setup-tcp6",
-             "setup-udp4", "setup-nat4", "sweep-live", "sweep-expired")
+             "setup-udp4", "setup-nat4", "refused-udp4", "evicting-udp4", "sweep-live",
+             "sweep-expired")
     rows = []
     for name in names:
         ovs, ours = (of.get(engine, f"count-{name}", 1024, "instructions") for engine in ENGINES)

@@ -64,10 +64,11 @@ struct scene {
 };
 
 static struct scene
-scene_new(enum family family, enum transport transport, const struct translation *nat)
+scene_new(enum family family, enum transport transport, const struct translation *nat,
+          uint32_t limit)
 {
     struct scene scene = {
-        .engine = engine_create(4 * CONNECTIONS),
+        .engine = engine_create(limit),
         .flows = flows_new(CONNECTIONS, RESIDENT, family, transport, 1),
     };
 
@@ -81,7 +82,7 @@ scene_new(enum family family, enum transport transport, const struct translation
 static struct scene
 scene_open(enum family family, enum transport transport, const struct translation *nat)
 {
-    struct scene scene = scene_new(family, transport, nat);
+    struct scene scene = scene_new(family, transport, nat, 4 * CONNECTIONS);
 
     worker_open(scene.worker, &scene.flows, 0, CONNECTIONS);
     return scene;
@@ -158,25 +159,51 @@ second(void)
     end(&scene, "second-tcp4");
 }
 
-/* First packets of connections that nobody has, looked up only. */
+/* The first packet of every flow. */
+static void
+send_first(struct scene *scene, struct flows *flows, bool commit)
+{
+    struct request request = flows_request(flows, commit);
+
+    for (uint32_t first = 0; first < CONNECTIONS; first += BATCH) {
+        for (unsigned i = 0; i < BATCH; i++) {
+            uint8_t state;
+            struct packet packet = flows_open_packet(flows, first + i, 0, &state);
+
+            worker_put(scene->worker, i, &packet, state);
+        }
+        worker_send(scene->worker, 0, &request);
+    }
+}
+
+/* Packets of connections that nobody has, looked up only. */
 static void
 miss(void)
 {
     struct scene scene = scene_open(IPV4, TCP, NULL);
     struct flows strangers = flows_new(CONNECTIONS, STRANGER, IPV4, TCP, 1);
-    struct request request = flows_request(&strangers, false);
 
     begin();
-    for (uint32_t first = 0; first < CONNECTIONS; first += BATCH) {
-        for (unsigned i = 0; i < BATCH; i++) {
-            uint8_t state;
-            struct packet packet = flows_open_packet(&strangers, first + i, 0, &state);
-
-            worker_put(scene.worker, i, &packet, state);
-        }
-        worker_send(scene.worker, 0, &request);
-    }
+    send_first(&scene, &strangers, false);
     end(&scene, "miss-tcp4");
+}
+
+/* New connections in a table that is full of others which nobody answered: refused, or each drops one
+ * of them. */
+static void
+full(const char *workload, bool drop_early)
+{
+    struct scene scene = scene_new(IPV4, UDP, NULL, CONNECTIONS);
+    struct flows strangers = flows_new(CONNECTIONS, STRANGER, IPV4, UDP, 1);
+
+    if (drop_early && !engine_drop_early(scene.engine)) {
+        return;
+    }
+    send_first(&scene, &scene.flows, true);
+    begin();
+    send_first(&scene, &strangers, true);
+    bad += engine_count(scene.engine) > CONNECTIONS;
+    end(&scene, workload);
 }
 
 /* All packets that open a connection, in a table with as many others. */
@@ -231,6 +258,8 @@ main(void)
     set_up("setup-tcp6", IPV6, TCP, NULL);
     set_up("setup-udp4", IPV4, UDP, NULL);
     set_up("setup-nat4", IPV4, TCP, &pool);
+    full("refused-udp4", false);
+    full("evicting-udp4", true);
     sweep();
     fflush(stdout);
     _Exit(bad != 0);

@@ -189,7 +189,9 @@ def main():
         other = counts(options.beside, options.out)
         print("| instructions | Open vSwitch | ctoffload | ratio |\n|---|---|---|---|")
         for name, count in measured.items():
-            print(f"| {name} | {other[name]:.0f} | {count:.0f} | {other[name] / count:.1f}x |")
+            theirs = other.get(name)
+            print(f"| {name} | {theirs:.0f} | {count:.0f} | {theirs / count:.1f}x |" if theirs else
+                  f"| {name} | – | {count:.0f} | – |")
     elif options.write:
         write(options.baseline, measured)
     elif not check(options.baseline, measured):
