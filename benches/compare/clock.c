@@ -103,16 +103,9 @@ histogram_add(struct histogram *histogram, uint64_t ticks)
 {
     histogram->count[bucket_of(ticks)]++;
     histogram->total++;
-    histogram->sum += ticks;
     if (ticks > histogram->most) {
         histogram->most = ticks;
     }
-}
-
-double
-histogram_mean(const struct histogram *histogram)
-{
-    return histogram->total ? clock_ns(histogram->sum) / (double) histogram->total : 0;
 }
 
 double

@@ -74,13 +74,10 @@ enum { HISTOGRAM_BUCKETS = 64 * 16 };
 struct histogram {
     uint64_t count[HISTOGRAM_BUCKETS];
     uint64_t total;
-    uint64_t sum;
     uint64_t most;
 };
 
 void histogram_add(struct histogram *, uint64_t ticks);
-
-double histogram_mean(const struct histogram *);
 
 /* The duration, ns, that a share 'quantile' of the entries stays within. */
 double histogram_quantile(const struct histogram *, double quantile);

@@ -23,15 +23,26 @@ enum {
     STATE_RPL = 0x08,
     STATE_INV = 0x10,
     STATE_TRK = 0x20,
+    STATE_SRC_NAT = 0x40,
+    STATE_DST_NAT = 0x80,
 };
 
 enum family { IPV4, IPV6 };
+
+/* ct(nat(...)): sources of new connections become one of these addresses, host byte order, and ports.
+ * With 'choose' unset it is ct(nat): packets are translated as their connection was committed. */
+struct translation {
+    bool choose;
+    uint32_t first, last;
+    uint16_t low, high; /* 0: the port is kept where that is possible */
+};
 
 /* What is asked of the tracker for a batch. */
 struct request {
     uint16_t zone;
     bool commit;
     enum family family;
+    const struct translation *nat; /* or NULL */
 };
 
 /* What one call of engine_sweep() did. */
@@ -51,6 +62,10 @@ extern const char engine_name[];
  * workload decides when to sweep. 'limit' also makes room for none of them ahead of time. */
 struct engine *engine_create(uint32_t limit);
 
+/* A full table makes room by dropping connections that were never answered, instead of refusing the new
+ * one; false: this engine cannot. */
+bool engine_drop_early(struct engine *);
+
 /* The time at which the instance was created, in its own clock's milliseconds. */
 long long engine_epoch(const struct engine *);
 
@@ -69,5 +84,15 @@ struct swept engine_sweep(struct engine *, long long now_ms);
 void engine_flush_zone(struct engine *, uint16_t zone, long long now_ms);
 size_t engine_dump(struct engine *, long long now_ms);
 uint32_t engine_count(struct engine *);
+
+/* Workloads that only this engine has; the last one has no name. */
+struct cell;
+
+struct workload {
+    const char *name;
+    uint64_t (*run)(const struct cell *);
+};
+
+extern const struct workload engine_workloads[];
 
 #endif

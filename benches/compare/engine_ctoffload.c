@@ -2,12 +2,12 @@
  *
  * A packet's descriptor is zeroed and filled when it is received: where it lies, its offsets, the
  * checksums that the card verified. The default profile is that of Open vSwitch. */
+#include <arpa/inet.h>
 #include <err.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctoffload.h"
-#include "engine.h"
+#include "engine_ctoffload.h"
 
 const char engine_name[] = "ctoffload";
 
@@ -20,17 +20,8 @@ enum {
     EPOCH_MS = 1000000,
 };
 
-struct engine {
-    struct conntrack *tracker;
-};
-
-struct lane {
-    struct ct_packet packets[BATCH];
-    struct conntrack *tracker;
-};
-
-static void
-must(int error, const char *what)
+void
+engine_must(int error, const char *what)
 {
     if (error) {
         errx(1, "%s: %s", what, ct_last_error());
@@ -43,7 +34,7 @@ engine_create(uint32_t limit)
     struct ct_config config = { .size = sizeof config, .max_connections = limit };
     struct engine *engine = malloc(sizeof *engine);
 
-    must(conntrack_create(&config, &engine->tracker), "conntrack_create");
+    engine_must(conntrack_create(&config, &engine->tracker), "conntrack_create");
     return engine;
 }
 
@@ -52,6 +43,13 @@ engine_epoch(const struct engine *engine)
 {
     (void) engine;
     return EPOCH_MS;
+}
+
+bool
+engine_drop_early(struct engine *engine)
+{
+    engine_must(conntrack_set_option(engine->tracker, CT_OPTION_EARLY_DROP, 1), "conntrack_set_option");
+    return true;
 }
 
 struct lane *
@@ -78,17 +76,38 @@ engine_load(struct lane *lane, unsigned slot, void *frame, uint16_t length, enum
     packet->in_port = 1;
 }
 
+static struct ct_nat
+nat_of(const struct translation *translation)
+{
+    struct ct_nat nat = { .flags = 0 };
+
+    if (translation->choose) {
+        uint32_t first = htonl(translation->first), last = htonl(translation->last);
+
+        nat.flags = CT_NAT_SRC;
+        nat.ip_version = 4;
+        memcpy(nat.src.min_address, &first, sizeof first);
+        memcpy(nat.src.max_address, &last, sizeof last);
+        nat.src.min_port = translation->low;
+        nat.src.max_port = translation->high;
+    }
+    return nat;
+}
+
 void
 engine_execute(struct lane *lane, unsigned n, const struct request *request, long long now_ms)
 {
     struct ct_action action = {
         .size = sizeof action,
-        .flags = request->commit ? CT_ACTION_COMMIT : 0,
+        .flags = (request->commit ? CT_ACTION_COMMIT : 0) | (request->nat ? CT_ACTION_NAT : 0),
         .zone = request->zone,
     };
 
-    must(conntrack_execute(lane->tracker, lane->packets, n, &action, now_ms),
-         "conntrack_execute");
+    if (request->nat) {
+        action.nat = nat_of(request->nat);
+    }
+    engine_must(conntrack_execute(lane->tracker, lane->packets, n, &action, now_ms),
+                "conntrack_execute");
 }
 
 uint8_t
@@ -112,7 +131,7 @@ engine_sweep(struct engine *engine, long long now_ms)
 {
     struct ct_sweep sweep = { .size = sizeof sweep };
 
-    must(conntrack_sweep(engine->tracker, now_ms, SWEEP_BUDGET, &sweep), "conntrack_sweep");
+    engine_must(conntrack_sweep(engine->tracker, now_ms, SWEEP_BUDGET, &sweep), "conntrack_sweep");
     return (struct swept) {
         .complete = sweep.complete,
         .next_ms = sweep.complete ? now_ms + SWEEP_INTERVAL_MS : now_ms,
@@ -123,7 +142,7 @@ void
 engine_flush_zone(struct engine *engine, uint16_t zone, long long now_ms)
 {
     (void) now_ms;
-    must(conntrack_flush(engine->tracker, &zone), "conntrack_flush");
+    engine_must(conntrack_flush(engine->tracker, &zone), "conntrack_flush");
 }
 
 size_t
@@ -133,7 +152,7 @@ engine_dump(struct engine *engine, long long now_ms)
     struct ct_connection connection = { .size = sizeof connection };
     size_t n = 0;
 
-    must(conntrack_dump_start(engine->tracker, NULL, &dump), "conntrack_dump_start");
+    engine_must(conntrack_dump_start(engine->tracker, NULL, &dump), "conntrack_dump_start");
     while (!conntrack_dump_next(engine->tracker, &dump, now_ms, &connection)) {
         n++;
     }
@@ -145,6 +164,6 @@ engine_count(struct engine *engine)
 {
     uint32_t n;
 
-    must(conntrack_get_nconns(engine->tracker, &n), "conntrack_get_nconns");
+    engine_must(conntrack_get_nconns(engine->tracker, &n), "conntrack_get_nconns");
     return n;
 }

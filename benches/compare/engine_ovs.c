@@ -18,6 +18,8 @@
 
 const char engine_name[] = "ovs";
 
+const struct workload engine_workloads[] = { { NULL, NULL } };
+
 struct engine {
     struct conntrack *tracker;
     long long epoch;
@@ -50,6 +52,13 @@ engine_epoch(const struct engine *engine)
     return engine->epoch;
 }
 
+/* Its limit refuses. */
+bool
+engine_drop_early(struct engine *engine OVS_UNUSED)
+{
+    return false;
+}
+
 struct lane *
 engine_lane(struct engine *engine)
 {
@@ -77,14 +86,35 @@ engine_load(struct lane *lane, unsigned slot, void *frame, uint16_t length, enum
     lane->batch.packets[slot] = packet;
 }
 
+/* As dpif-netdev makes it of an action. */
+static struct nat_action_info_t
+nat_of(const struct translation *translation)
+{
+    struct nat_action_info_t nat = { .nat_action = 0 };
+
+    if (translation->choose) {
+        nat.nat_action = NAT_ACTION_SRC | (translation->low ? NAT_ACTION_SRC_PORT : 0);
+        nat.min_addr.ipv4 = htonl(translation->first);
+        nat.max_addr.ipv4 = htonl(translation->last);
+        nat.min_port = translation->low;
+        nat.max_port = translation->high;
+    }
+    return nat;
+}
+
 void
 engine_execute(struct lane *lane, unsigned n, const struct request *request, long long now_ms)
 {
+    struct nat_action_info_t nat;
+
+    if (request->nat) {
+        nat = nat_of(request->nat);
+    }
     lane->batch.count = n;
     conntrack_execute(lane->tracker, &lane->batch,
                       htons(request->family == IPV4 ? ETH_TYPE_IP : ETH_TYPE_IPV6),
-                      false, request->commit, request->zone, NULL, NULL, 0, 0, NULL, NULL,
-                      now_ms, DEFAULT_TP_ID);
+                      false, request->commit, request->zone, NULL, NULL, 0, 0, NULL,
+                      request->nat ? &nat : NULL, now_ms, DEFAULT_TP_ID);
 }
 
 uint8_t

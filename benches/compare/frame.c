@@ -14,6 +14,8 @@ enum {
     STRIDE = 35 * LINE,
     LEAD = 2, /* the IP header is aligned to four bytes, as network stacks have it */
     ETHERNET = 14,
+    IPV4_HEADER = 20,
+    SERVERS = 251,
 };
 
 struct slot {
@@ -83,7 +85,7 @@ ring_write(struct ring *ring, unsigned index, const struct packet *packet)
     uint8_t *frame = frame_of(ring, index);
     uint8_t *l3 = frame + ETHERNET;
     uint32_t client = (uint32_t) packet->population << 24 | (packet->flow & 0xffffff);
-    uint32_t server = 0xc0a80001 + packet->flow % 251;
+    uint32_t server = 0xc0a80001 + packet->flow % (packet->servers ? packet->servers : SERVERS);
     uint16_t client_port = 1024 + packet->flow * 7919u % 60000;
     uint16_t server_port = packet->transport == TCP ? 443 : 4433;
     uint16_t header = packet->transport == TCP ? 20 : 8;
@@ -91,6 +93,10 @@ ring_write(struct ring *ring, unsigned index, const struct packet *packet)
     uint8_t protocol = packet->transport == TCP ? 6 : 17;
     uint8_t *l4;
 
+    if (packet->alias.port && packet->direction == REPLY) {
+        client = packet->alias.address;
+        client_port = packet->alias.port;
+    }
     memset(frame, 0, ETHERNET);
     frame[0] = 0x02;
     frame[6] = 0x02;
@@ -129,6 +135,18 @@ ring_write(struct ring *ring, unsigned index, const struct packet *packet)
     }
     ring->slots[index].length = (uint16_t) (l4 - frame + l4_length);
     ring->slots[index].family = packet->family;
+}
+
+struct alias
+ring_source(const struct ring *ring, unsigned index)
+{
+    const uint8_t *l3 = frame_of(ring, index) + ETHERNET;
+    uint32_t address;
+    uint16_t port;
+
+    memcpy(&address, l3 + 12, sizeof address);
+    memcpy(&port, l3 + IPV4_HEADER, sizeof port);
+    return (struct alias) { .address = ntohl(address), .port = ntohs(port) };
 }
 
 void

@@ -25,6 +25,12 @@ enum { PAYLOAD = 100 };
 /* Which range of client addresses a flow's number counts in. */
 enum population { RESIDENT = 10, STRANGER = 11, NEWCOMER = 12 };
 
+/* The address and port that a connection's source was translated to; port 0: it was not. */
+struct alias {
+    uint32_t address;
+    uint16_t port;
+};
+
 struct packet {
     uint32_t flow;
     enum population population;
@@ -35,6 +41,8 @@ struct packet {
     uint16_t payload;
     uint32_t seq;
     uint32_t ack;
+    struct alias alias; /* replies go there */
+    uint32_t servers;   /* how many there are; 0: the usual number */
 };
 
 enum headers { WARM, COLD };
@@ -46,6 +54,9 @@ struct ring *ring_new(unsigned batches);
 
 /* Writes a packet into a buffer of the ring. */
 void ring_write(struct ring *, unsigned index, const struct packet *);
+
+/* The source of an IPv4 packet as it stands in its buffer now. */
+struct alias ring_source(const struct ring *, unsigned index);
 
 /* Leaves the headers of the whole ring cold. */
 void ring_cool(struct ring *);

@@ -41,7 +41,7 @@ put_group(struct worker *worker, struct flows *flows, uint32_t first, unsigned b
 static void
 check_all(struct worker *worker, struct flows *flows, uint32_t first, uint32_t count)
 {
-    struct request request = { .zone = 1, .family = flows->family };
+    struct request request = flows_request(flows, false);
 
     for (uint32_t done = 0; done + BATCH <= count; done += BATCH) {
         for (unsigned i = 0; i < BATCH; i++) {
@@ -60,7 +60,7 @@ setup_member(struct team *team, unsigned number, void *context)
 {
     struct lifecycle *life = context;
     struct worker *worker = worker_new(life->engine, number, life->cell->headers);
-    struct request request = { .zone = 1, .commit = true, .family = life->flows.family };
+    struct request request = flows_request(&life->flows, true);
     unsigned steps = flows_opening(&life->flows);
     unsigned groups = RING / steps;
     uint32_t each = life->flows.count / life->cell->threads;
@@ -130,7 +130,7 @@ churn_member(struct team *team, unsigned number, void *context)
 {
     struct lifecycle *life = context;
     struct worker *worker = worker_new(life->engine, number, life->cell->headers);
-    struct request request = { .zone = 1, .commit = true, .family = life->flows.family };
+    struct request request = flows_request(&life->flows, true);
     long long next_sweep = worker->now;
 
     team_meet(team);

@@ -4,6 +4,8 @@
  * Connections are drawn at random, directions too, so that at a million of them every packet finds
  * its connection's memory cold. TCP packets carry data in valid sequence, one after the other; only
  * where threads share connections are they bare acknowledgements, since no order is defined there.
+ * Through translation, clients share sixteen addresses and keep their ports; an established packet is
+ * then asked for with ct(nat), and the engine rewrites it.
  * A ring in which the thread was disturbed is not counted (clock.h). */
 #include <stdlib.h>
 
@@ -66,7 +68,7 @@ member(struct team *team, unsigned number, void *context)
 {
     struct steady *steady = context;
     struct worker *worker = worker_new(steady->engine, number, steady->cell->headers);
-    struct request request = { .zone = steady->flows.zone, .family = steady->flows.family };
+    struct request request = flows_request(&steady->flows, false);
     struct tally tally = { .ticks = { 0 }, .units = { 0 } };
     uint32_t first, count;
 
@@ -86,7 +88,7 @@ member(struct team *team, unsigned number, void *context)
         for (unsigned batch = 0; batch < RING; batch++) {
             uint64_t once = worker_send(worker, batch, &request);
 
-            ticks += steady->kind == SECOND ? worker_send_again(worker, &request) : once;
+            ticks += steady->kind == SECOND ? worker_send_again(worker, batch, &request) : once;
         }
         if (round >= WARM_UP) {
             tally_add(&tally, ticks, RING * BATCH, window_undisturbed(&window));
@@ -115,6 +117,9 @@ run(const struct cell *cell, enum kind kind)
     double ns = 0, mpps = 0, quiet = 0;
     uint64_t bad = 0;
 
+    if (cell->nat) {
+        flows_translate(&steady.flows, &cell_pool);
+    }
     team_run(cell->threads, member, &steady);
     for (unsigned i = 0; i < cell->threads; i++) {
         ns += steady.ns[i] / cell->threads;

@@ -2,9 +2,15 @@
  *
  * One thread sends batches to a million established connections and keeps a histogram; the other
  * one expires, flushes, inserts or lists a million others. The same histogram is kept before, with
- * the other processor idle, and of a loop that calls no engine at all: the machine pauses by itself,
- * and no figure below that loop's can be told from a pause. */
+ * the other processor idle, and both times, ring about, of a loop that calls no engine at all and
+ * touches no memory: the machine pauses by itself, and no figure below that loop's can be told from a
+ * pause.
+ *
+ * A flood is one first packet after the other of connections that nobody answers, into a table that is
+ * full already: half of established connections, half of such ones. It is refused, or with early drop
+ * each of them evicts an earlier one. */
 #define _GNU_SOURCE
+#include <err.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +20,11 @@
 #include "traffic.h"
 #include "workload.h"
 
-enum disturbance { EXPIRY, FLUSH, GROWTH, DUMP, FLOOD };
+enum disturbance { EXPIRY, FLUSH, GROWTH, DUMP, FLOOD, EVICTION };
 
 enum {
-    ALONE_RINGS = 200,
+    ALONE_RINGS = 400,
+    FLOOD_TURN = 4, /* a flow of the flood comes again when the table has turned over this often */
     RESIDENT_ZONE = 1,
     OTHER_ZONE = 2,
     LATER_MS = 1000 * 1000, /* beyond any UDP timeout, far below the established TCP one */
@@ -33,16 +40,34 @@ struct tail {
     struct flows others;
     struct flows flood;
     _Atomic bool disturbing;
-    struct histogram idle, alone, beside;
+    struct phase {
+        struct histogram batches, idle;
+        struct tally tally; /* of the batches */
+    } alone, beside;
     uint64_t bad[2];
     double longest_insert;
-    struct tally inserted, refused;
+    struct tally inserted, flooded;
 };
 
+/* A loop of about two microseconds, a batch of the faster engine, that only computes. */
 static void
-one_ring(struct tail *tail, struct worker *worker, struct histogram *histogram)
+idle_ring(struct histogram *histogram)
 {
-    struct request request = { .zone = RESIDENT_ZONE, .family = tail->residents.family };
+    for (unsigned batch = 0; batch < RING; batch++) {
+        uint64_t from = ticks_before();
+
+        for (unsigned i = 0; i < 6000; i++) {
+            __asm__ volatile("" : : "r"(i) : "memory");
+        }
+        histogram_add(histogram, ticks_after() - from);
+    }
+}
+
+static void
+one_ring(struct tail *tail, struct worker *worker, struct phase *phase)
+{
+    struct request request = flows_request(&tail->residents, false);
+    uint64_t all = 0;
 
     for (unsigned i = 0; i < RING * BATCH; i++) {
         uint32_t flow = worker_random(worker, tail->residents.count);
@@ -53,24 +78,17 @@ one_ring(struct tail *tail, struct worker *worker, struct histogram *histogram)
         worker_put(worker, i, &packet, state);
     }
     worker_ready(worker);
+
+    struct window window = window_open();
     for (unsigned batch = 0; batch < RING; batch++) {
-        histogram_add(histogram, worker_send(worker, batch, &request));
+        uint64_t ticks = worker_send(worker, batch, &request);
+
+        histogram_add(&phase->batches, ticks);
+        all += ticks;
     }
+    tally_add(&phase->tally, all, RING, window_undisturbed(&window));
     engine_rest();
-}
-
-/* A loop of about a microsecond that only computes. */
-static void
-idle_ring(struct histogram *histogram)
-{
-    for (unsigned batch = 0; batch < RING * 4; batch++) {
-        uint64_t from = ticks_before();
-
-        for (unsigned i = 0; i < 1000; i++) {
-            __asm__ volatile("" : : "r"(i) : "memory");
-        }
-        histogram_add(histogram, ticks_after() - from);
-    }
+    idle_ring(&phase->idle);
 }
 
 static void
@@ -81,9 +99,6 @@ reader(struct team *team, struct tail *tail)
     worker_open(worker, &tail->residents, 0, tail->residents.count);
     team_meet(team);
     team_meet(team);
-    for (unsigned i = 0; i < ALONE_RINGS; i++) {
-        idle_ring(&tail->idle);
-    }
     for (unsigned i = 0; i < ALONE_RINGS; i++) {
         one_ring(tail, worker, &tail->alone);
     }
@@ -101,7 +116,7 @@ reader(struct team *team, struct tail *tail)
 static uint64_t
 insert_some(struct worker *worker, struct flows *flows, uint32_t first, unsigned count)
 {
-    struct request request = { .zone = OTHER_ZONE, .commit = true, .family = flows->family };
+    struct request request = flows_request(flows, true);
 
     for (unsigned i = 0; i < count; i++) {
         uint8_t state;
@@ -157,7 +172,7 @@ flood(struct tail *tail, struct worker *worker)
         struct window window = window_open();
         uint64_t ticks = insert_some(worker, &tail->flood, first % tail->flood.count, BATCH);
 
-        tally_add(&tail->refused, ticks, BATCH, window_undisturbed(&window));
+        tally_add(&tail->flooded, ticks, BATCH, window_undisturbed(&window));
     }
 }
 
@@ -178,6 +193,7 @@ disturb(struct tail *tail, struct worker *worker)
         insert_one_by_one(tail, worker);
         break;
     case FLOOD:
+    case EVICTION:
         flood(tail, worker);
         break;
     case DUMP: {
@@ -220,7 +236,7 @@ member(struct team *team, unsigned number, void *context)
 }
 
 static void
-report_histogram(const char *name, const struct histogram *histogram)
+report_histogram(const char *phase, const char *of, const struct histogram *histogram)
 {
     static const struct {
         const char *name;
@@ -229,37 +245,50 @@ report_histogram(const char *name, const struct histogram *histogram)
     char metric[64];
 
     for (unsigned i = 0; i < sizeof quantiles / sizeof quantiles[0]; i++) {
-        snprintf(metric, sizeof metric, "%s_%s_ns", name, quantiles[i].name);
+        snprintf(metric, sizeof metric, "%s%s_%s_ns", phase, of, quantiles[i].name);
         report(metric, histogram_quantile(histogram, quantiles[i].quantile));
     }
-    snprintf(metric, sizeof metric, "%s_mean_ns", name);
-    report(metric, histogram_mean(histogram));
-    snprintf(metric, sizeof metric, "%s_batches", name);
+    snprintf(metric, sizeof metric, "%s%s_count", phase, of);
     report(metric, (double) histogram->total);
+}
+
+static void
+report_phase(const char *name, const struct phase *phase)
+{
+    char metric[64];
+
+    report_histogram(name, "", &phase->batches);
+    report_histogram(name, "_idle", &phase->idle);
+    snprintf(metric, sizeof metric, "%s_ns_per_packet", name);
+    report(metric, tally_ns(&phase->tally) / BATCH);
 }
 
 static uint64_t
 run(const struct cell *cell, enum disturbance disturbance)
 {
     struct tail *tail = calloc(1, sizeof *tail);
+    bool full = disturbance == FLOOD || disturbance == EVICTION;
 
     tail->cell = cell;
     tail->disturbance = disturbance;
-    tail->engine = engine_create(cell->connections * (disturbance == FLOOD ? 2 : 4));
+    tail->engine = engine_create(cell->connections * (full ? 2 : 4));
+    if (disturbance == EVICTION && !engine_drop_early(tail->engine)) {
+        errx(2, "%s has no early drop", engine_name);
+    }
     tail->residents = flows_new(cell->connections, RESIDENT, cell->family, TCP, RESIDENT_ZONE);
     tail->others = flows_new(cell->connections, NEWCOMER, cell->family, UDP, OTHER_ZONE);
-    tail->flood = flows_new(cell->connections, STRANGER, cell->family, UDP, OTHER_ZONE);
+    tail->flood = flows_new(FLOOD_TURN * cell->connections, STRANGER, cell->family, UDP, OTHER_ZONE);
     team_run(2, member, tail);
-    report_histogram("idle", &tail->idle);
-    report_histogram("alone", &tail->alone);
-    report_histogram("beside", &tail->beside);
+    report_phase("alone", &tail->alone);
+    report_phase("beside", &tail->beside);
     if (disturbance == GROWTH) {
         report("longest_insert_us", tail->longest_insert / 1000);
     } else {
         report("insert_ns", tally_ns(&tail->inserted));
     }
-    if (disturbance == FLOOD) {
-        report("refused_ns", tally_ns(&tail->refused));
+    if (full) {
+        report("flooded_ns", tally_ns(&tail->flooded));
+        tail->bad[0] += engine_count(tail->engine) > 2 * cell->connections;
     }
     return tail->bad[0] + tail->bad[1];
 }
@@ -292,4 +321,10 @@ uint64_t
 workload_flood(const struct cell *cell)
 {
     return run(cell, FLOOD);
+}
+
+uint64_t
+workload_eviction(const struct cell *cell)
+{
+    return run(cell, EVICTION);
 }

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "traffic.h"
 
+#include <err.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,29 @@ flows_new(uint32_t count, enum population population, enum family family,
         .transport = transport,
         .zone = zone,
         .next = memory_map((size_t) count * sizeof(uint32_t[2])),
+    };
+}
+
+static const struct translation as_committed = { .choose = false };
+
+void
+flows_translate(struct flows *flows, const struct translation *nat)
+{
+    if (flows->family != IPV4) {
+        errx(2, "translation is measured with IPv4 only");
+    }
+    flows->nat = nat;
+    flows->aliases = memory_map((size_t) flows->count * sizeof *flows->aliases);
+}
+
+struct request
+flows_request(const struct flows *flows, bool commit)
+{
+    return (struct request) {
+        .zone = flows->zone,
+        .commit = commit,
+        .family = flows->family,
+        .nat = !flows->nat ? NULL : commit ? flows->nat : &as_committed,
     };
 }
 
@@ -69,11 +93,10 @@ timed_execute(struct worker *worker, unsigned n, const struct request *request)
     return ticks_after() - from;
 }
 
-uint64_t
-worker_send_some(struct worker *worker, unsigned batch, unsigned n,
-                 const struct request *request)
+/* Calls the engine for what lies in the lane, and compares verdicts with those of a batch. */
+static uint64_t
+checked_execute(struct worker *worker, unsigned batch, unsigned n, const struct request *request)
 {
-    ring_load(worker->ring, batch, n, worker->lane);
     uint64_t ticks = timed_execute(worker, n, request);
 
     for (unsigned i = 0; i < n; i++) {
@@ -83,15 +106,37 @@ worker_send_some(struct worker *worker, unsigned batch, unsigned n,
 }
 
 uint64_t
+worker_send_some(struct worker *worker, unsigned batch, unsigned n,
+                 const struct request *request)
+{
+    ring_load(worker->ring, batch, n, worker->lane);
+    return checked_execute(worker, batch, n, request);
+}
+
+uint64_t
 worker_send(struct worker *worker, unsigned batch, const struct request *request)
 {
     return worker_send_some(worker, batch, BATCH, request);
 }
 
 uint64_t
-worker_send_again(struct worker *worker, const struct request *request)
+worker_try(struct worker *worker, unsigned n, const struct request *request)
 {
-    return timed_execute(worker, BATCH, request);
+    ring_load(worker->ring, 0, n, worker->lane);
+    return timed_execute(worker, n, request);
+}
+
+uint64_t
+worker_send_again(struct worker *worker, unsigned batch, const struct request *request)
+{
+    return checked_execute(worker, batch, BATCH, request);
+}
+
+/* The bit that says which end of a packet was translated. */
+static uint8_t
+translated(const struct flows *flows, enum direction direction)
+{
+    return !flows->nat ? 0 : direction == ORIGINAL ? STATE_SRC_NAT : STATE_DST_NAT;
 }
 
 static struct packet
@@ -106,6 +151,7 @@ packet_of(const struct flows *flows, uint32_t flow, enum direction direction)
         .flags = ACK,
         .seq = flows->next[flow][direction],
         .ack = flows->next[flow][!direction],
+        .alias = flows->aliases ? flows->aliases[flow] : (struct alias) { .port = 0 },
     };
 }
 
@@ -126,7 +172,7 @@ flows_open_packet(struct flows *flows, uint32_t flow, unsigned step, uint8_t *st
     enum direction direction = step == 1 ? REPLY : ORIGINAL;
     struct packet packet = packet_of(flows, flow, direction);
 
-    *state = states[step];
+    *state = states[step] | translated(flows, direction);
     if (flows->transport == UDP) {
         packet.payload = PAYLOAD;
     } else if (step < 2) {
@@ -142,7 +188,8 @@ struct packet
 flows_bare_packet(const struct flows *flows, uint32_t flow, enum direction direction,
                   uint8_t *state)
 {
-    *state = STATE_TRK | STATE_EST | (direction == REPLY ? STATE_RPL : 0);
+    *state = STATE_TRK | STATE_EST | (direction == REPLY ? STATE_RPL : 0)
+             | translated(flows, direction);
     return packet_of(flows, flow, direction);
 }
 
@@ -156,10 +203,22 @@ flows_data_packet(struct flows *flows, uint32_t flow, enum direction direction, 
     return packet;
 }
 
+/* The first packets of 'n' flows have been translated: their replies go where they came from now. */
+static void
+learn_aliases(struct worker *worker, struct flows *flows, uint32_t first, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct alias alias = ring_source(worker->ring, i);
+
+        worker->bad += alias.address < flows->nat->first || alias.address > flows->nat->last;
+        flows->aliases[first + i] = alias;
+    }
+}
+
 void
 worker_open(struct worker *worker, struct flows *flows, uint32_t first, uint32_t count)
 {
-    struct request request = { .zone = flows->zone, .commit = true, .family = flows->family };
+    struct request request = flows_request(flows, true);
     unsigned steps = flows_opening(flows);
 
     for (uint32_t done = 0; done < count; done += BATCH) {
@@ -173,6 +232,9 @@ worker_open(struct worker *worker, struct flows *flows, uint32_t first, uint32_t
                 worker_put(worker, step * BATCH + i, &packet, state);
             }
             worker_send_some(worker, step, n, &request);
+            if (step == 0 && flows->nat) {
+                learn_aliases(worker, flows, first + done, n);
+            }
         }
         engine_rest();
     }

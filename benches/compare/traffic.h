@@ -21,10 +21,18 @@ struct flows {
     enum transport transport;
     uint16_t zone;
     uint32_t (*next)[2]; /* next sequence number of each side */
+    const struct translation *nat; /* NULL: they are not translated */
+    struct alias *aliases;         /* what each one's source was translated to */
 };
 
 struct flows flows_new(uint32_t count, enum population, enum family, enum transport,
                        uint16_t zone);
+
+/* Their sources are to be translated; IPv4 only. */
+void flows_translate(struct flows *, const struct translation *);
+
+/* What a datapath asks for their packets. */
+struct request flows_request(const struct flows *, bool commit);
 
 struct worker {
     struct lane *lane;
@@ -51,8 +59,11 @@ void worker_ready(struct worker *);
 uint64_t worker_send(struct worker *, unsigned batch, const struct request *);
 uint64_t worker_send_some(struct worker *, unsigned batch, unsigned n, const struct request *);
 
+/* Hands the ring's first batch over without looking at the verdicts, which are the caller's business. */
+uint64_t worker_try(struct worker *, unsigned n, const struct request *);
+
 /* Hands the batch over a second time, as a pipeline does that calls the tracker again. */
-uint64_t worker_send_again(struct worker *, const struct request *);
+uint64_t worker_send_again(struct worker *, unsigned batch, const struct request *);
 
 /* The packet 'step' of a flow's opening, and the state that it must be given. */
 unsigned flows_opening(const struct flows *);

@@ -11,7 +11,11 @@ struct cell {
     enum headers headers;
     enum family family;
     enum transport transport;
+    bool nat; /* sources are translated */
 };
+
+/* The addresses that clients are translated to. */
+extern const struct translation cell_pool;
 
 /* Established packets in random order (steady.c). */
 uint64_t workload_established(const struct cell *);
@@ -23,6 +27,9 @@ uint64_t workload_miss(const struct cell *);
 uint64_t workload_setup(const struct cell *);
 uint64_t workload_churn(const struct cell *);
 
+/* Set-up into ranges of ports that are nearly used up (ports.c). */
+uint64_t workload_ports(const struct cell *);
+
 /* The table as a whole (table.c). */
 uint64_t workload_sweep(const struct cell *);
 uint64_t workload_memory(const struct cell *);
@@ -33,6 +40,7 @@ uint64_t workload_tail_flush(const struct cell *);
 uint64_t workload_tail_growth(const struct cell *);
 uint64_t workload_tail_dump(const struct cell *);
 uint64_t workload_flood(const struct cell *);
+uint64_t workload_eviction(const struct cell *);
 
 void report(const char *metric, double value);
 
