@@ -60,6 +60,7 @@ enum meaning {
     FULL,
     ZONE_FULL,
     NAT_EXHAUSTED,
+    DATAGRAM_TOO_LONG,
 };
 
 /* --- instances ---------------------------------------------------------------------------------- */
@@ -82,6 +83,7 @@ meaning_of(const char *reason)
         { "TableFull", FULL },
         { "ZoneLimit", ZONE_FULL },
         { "NatExhausted", NAT_EXHAUSTED },
+        { "DatagramTooLong", DATAGRAM_TOO_LONG },
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
@@ -328,7 +330,7 @@ describe(struct ct_packet *to, struct ct_tuple *original, struct engine *engine,
 }
 
 static void
-account(const struct engine *engine, uint8_t reason)
+account(const struct engine *engine, uint8_t reason, const struct engine_action *action)
 {
     switch (engine->meanings[reason]) {
     case BAD_IP_CHECKSUM:
@@ -359,13 +361,20 @@ account(const struct engine *engine, uint8_t reason)
                      "firewalling and/or zone partitioning.");
         break;
     }
+    case DATAGRAM_TOO_LONG: {
+        static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(10, 10);
+
+        VLOG_WARN_RL(&rl, "Unsupported big reassembled %s packet",
+                     action->dl_type == htons(ETH_TYPE_IPV6) ? "v6" : "v4");
+        break;
+    }
     default:
         break;
     }
 }
 
 void
-engine_conclude(const struct engine *engine, struct dp_packet *packet, const struct ct_packet *from)
+engine_conclude(struct dp_packet *packet, const struct ct_packet *from)
 {
     struct pkt_metadata *md = &packet->md;
 
@@ -381,9 +390,6 @@ engine_conclude(const struct engine *engine, struct dp_packet *packet, const str
     if (OVS_UNLIKELY(from->length_delta)) {
         dp_packet_set_size(packet, from->length);
         dp_packet_set_l2_pad_size(packet, 0);
-    }
-    if (OVS_UNLIKELY(from->reason)) {
-        account(engine, from->reason);
     }
 }
 
@@ -473,14 +479,14 @@ engine_execute(struct engine *engine, struct dp_packet_batch *batch,
     struct ct_packet packets[NETDEV_MAX_BURST] __attribute__((aligned(64)));
     struct ct_tuple originals[NETDEV_MAX_BURST];
     size_t n = dp_packet_batch_size(batch);
+    struct fragment_kind kind;
     struct ct_action action;
-    uint32_t recirc_id;
     int error;
 
     if (!n) {
         return 0;
     }
-    recirc_id = batch->packets[0]->md.recirc_id;
+    kind = fragment_kind(batch->packets[0], action_);
     action_to_library(&action, action_);
     memset(packets, 0, n * sizeof packets[0]);
     for (size_t i = 0; i < n; i++) {
@@ -497,14 +503,17 @@ engine_execute(struct engine *engine, struct dp_packet_batch *batch,
         if (OVS_UNLIKELY(packets[i].verdict == CT_VERDICT_HELD)) {
             continue;
         }
-        engine_conclude(engine, packet, &packets[i]);
+        engine_conclude(packet, &packets[i]);
+        if (OVS_UNLIKELY(packets[i].reason)) {
+            account(engine, packets[i].reason, action_);
+        }
         if (OVS_UNLIKELY(packets[i].cookie)) {
             reassembly_forget(engine->reassembly,
                               (struct fragment *) (uintptr_t) packets[i].cookie);
         }
         dp_packet_batch_refill(batch, packet, i);
     }
-    reassembly_collect(engine->reassembly, batch, action_, recirc_id, now);
+    reassembly_collect(engine->reassembly, batch, &kind, now);
     return error;
 }
 

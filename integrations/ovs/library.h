@@ -16,10 +16,9 @@
 
 #include <ctoffload.h>
 
+#include "dp-packet.h"
 #include "engine.h"
 
-struct dp_packet;
-struct dp_packet_batch;
 struct engine_offload;
 struct fragment;
 
@@ -58,23 +57,49 @@ is_icmp(uint8_t protocol)
     return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
 }
 
+/* Packets that go the same way from the ct() action on that they are at. */
+struct fragment_kind {
+    uint32_t recirc_id;
+    odp_port_t in_port;
+    uint16_t zone;
+    ovs_be16 dl_type;
+};
+
+static inline struct fragment_kind
+fragment_kind(const struct dp_packet *packet, const struct engine_action *action)
+{
+    return (struct fragment_kind) {
+        .recirc_id = packet->md.recirc_id,
+        .in_port = packet->md.in_port.odp_port,
+        .zone = action->zone,
+        .dl_type = action->dl_type,
+    };
+}
+
 /* A connection as Open vSwitch lists it; to be given back with ct_dpif_entry_uninit(). */
 void engine_entry(struct ct_dpif_entry *, const struct ct_connection *);
 
 /* Writes what the library said of a packet into its metadata. */
-void engine_conclude(const struct engine *, struct dp_packet *, const struct ct_packet *);
+void engine_conclude(struct dp_packet *, const struct ct_packet *);
 
 /* Fragments. reassembly_note() answers a fragment with its record, which is the packet's cookie: then its
  * original tuple is in the record, and unless the library holds the packet it is to be forgotten.
- * reassembly_collect() adds those that came back to a batch. */
+ * reassembly_collect() has those that came back go on with a batch: reassembly_fill() adds them to it, or as
+ * many as there is room for. */
 struct ipf *reassembly_create(struct engine *);
 void reassembly_destroy(struct ipf *);
 struct fragment *reassembly_note(struct ipf *, struct dp_packet *, const struct engine_action *);
 struct ct_tuple *reassembly_original(struct fragment *);
 void reassembly_forget(struct ipf *, struct fragment *);
-void reassembly_collect(struct ipf *, struct dp_packet_batch *, const struct engine_action *,
-                        uint32_t recirc_id, long long now);
+void reassembly_collect(struct ipf *, struct dp_packet_batch *, const struct fragment_kind *, long long now);
+bool reassembly_fill(struct ipf *, struct dp_packet_batch *, const struct fragment_kind *);
 void reassembly_run(struct ipf *, long long now);
+
+#if OVS_VERSION < 400
+/* More of a kind is to be had from reassembly_fill() than there was room for in the batch of the ct() action
+ * that this thread executes. */
+void pipeline_more(struct ipf *, const struct fragment_kind *);
+#endif
 
 /* An instance's offload. Its tracker is destroyed after engine_offload_unlist() and before
  * engine_offload_destroy(). engine_offload_run() is for one thread at a time. */

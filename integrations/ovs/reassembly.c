@@ -3,9 +3,10 @@
  * whole and tracks it as one packet; here are the packets that it holds meanwhile. This file provides
  * lib/ipf.h for the commands `ovs-appctl dpctl/ipf-...`.
  *
- * A fragment that comes back goes on in a batch like the one that it came in: of its zone, its protocol
- * and its place in the pipeline. When there is no room it waits for the next one; what waits too long is
- * dropped, as by Open vSwitch.
+ * A fragment that comes back goes on with the batch that brought the last one, if that is of its kind, and
+ * so are those that the batch has no room for (pipeline.c). Others wait for a batch of their kind: fragments
+ * whose datagram did not become whole, and those that came by another port than the last one. What waits
+ * too long is dropped, as by Open vSwitch.
  */
 
 #include <config.h>
@@ -32,6 +33,9 @@ VLOG_DEFINE_THIS_MODULE(conntrack_reassembly);
 #define MOST_FRAGMENTS 5000
 #define MOST_WAITING_MS 10000
 
+/* A datagram in one frame is no longer than Open vSwitch says that a frame may be. */
+#define LONGEST_PACKET (UINT16_MAX - ETH_HEADER_LEN)
+
 /* Later versions would also say where the routing header is. */
 #if OVS_VERSION >= 305
 #define AND_NO_ROUTING_HEADER , NULL
@@ -46,9 +50,7 @@ VLOG_DEFINE_THIS_MODULE(conntrack_reassembly);
 struct datagram {
     struct in6_addr src, dst;           /* IPv4 addresses are mapped. */
     uint32_t identification;
-    uint32_t recirc_id;
-    uint16_t zone;
-    ovs_be16 dl_type;
+    struct fragment_kind kind;
     uint8_t protocol;                   /* IPv4 only: fragments of IPv6 may differ in it. */
 };
 
@@ -89,6 +91,7 @@ configure(struct ipf *ipf)
         .max_frags = ipf->most,
         .min_v4_frag_size = MIN(ipf->smallest[0], UINT16_MAX),
         .min_v6_frag_size = MIN(ipf->smallest[1], UINT16_MAX),
+        .max_packet = LONGEST_PACKET,
     };
 
     return conntrack_set_ipf(ipf->engine->tracker, &settings);
@@ -219,9 +222,7 @@ reassembly_note(struct ipf *ipf, struct dp_packet *packet, const struct engine_a
         record_v6(fragment, packet);
     }
     fragment->packet = packet;
-    fragment->datagram.dl_type = action->dl_type;
-    fragment->datagram.zone = action->zone;
-    fragment->datagram.recirc_id = packet->md.recirc_id;
+    fragment->datagram.kind = fragment_kind(packet, action);
     ovs_mutex_lock(&ipf->mutex);
     ovs_list_push_back(&ipf->held, &fragment->node);
     atomic_count_inc(&ipf->fragments);
@@ -262,7 +263,7 @@ take(struct ipf *ipf, long long now)
         for (size_t i = 0; i < n; i++) {
             struct fragment *fragment = (struct fragment *) (uintptr_t) packets[i].cookie;
 
-            engine_conclude(ipf->engine, fragment->packet, &packets[i]);
+            engine_conclude(fragment->packet, &packets[i]);
             fragment->since = now;
             ovs_list_remove(&fragment->node);
             ovs_list_push_back(&ipf->waiting, &fragment->node);
@@ -270,29 +271,74 @@ take(struct ipf *ipf, long long now)
     } while (n == TAKEN);
 }
 
-/* Adds fragments that came back to a batch of packets that were tracked by `action`. */
-void
-reassembly_collect(struct ipf *ipf, struct dp_packet_batch *batch, const struct engine_action *action,
-                   uint32_t recirc_id, long long now)
+static bool
+same_kind(const struct fragment_kind *a, const struct fragment_kind *b)
+{
+    return a->recirc_id == b->recirc_id && a->in_port == b->in_port && a->zone == b->zone
+           && a->dl_type == b->dl_type;
+}
+
+static bool
+has_room(const struct dp_packet_batch *batch)
+{
+#if OVS_VERSION >= 400
+    return true;
+#else
+    return !dp_packet_batch_is_full(batch);
+#endif
+}
+
+/* Moves fragments that wait into a batch. False: there are more, and no room. */
+static bool
+fill(struct ipf *ipf, struct dp_packet_batch *batch, const struct fragment_kind *kind)
+    OVS_REQUIRES(ipf->mutex)
 {
     struct fragment *fragment;
+
+    LIST_FOR_EACH_SAFE (fragment, node, &ipf->waiting) {
+        if (same_kind(&fragment->datagram.kind, kind)) {
+            if (!has_room(batch)) {
+                return false;
+            }
+            dp_packet_batch_add(batch, fragment->packet);
+            forget(ipf, fragment);
+        }
+    }
+    return true;
+}
+
+bool
+reassembly_fill(struct ipf *ipf, struct dp_packet_batch *batch, const struct fragment_kind *kind)
+{
+    bool all;
+
+    ovs_mutex_lock(&ipf->mutex);
+    all = fill(ipf, batch, kind);
+    ovs_mutex_unlock(&ipf->mutex);
+    return all;
+}
+
+/* Adds fragments that came back to a batch of their kind. */
+void
+reassembly_collect(struct ipf *ipf, struct dp_packet_batch *batch, const struct fragment_kind *kind,
+                   long long now)
+{
+    bool all;
 
     if (OVS_LIKELY(!atomic_count_get(&ipf->fragments))) {
         return;
     }
     ovs_mutex_lock(&ipf->mutex);
     take(ipf, now);
-    LIST_FOR_EACH_SAFE (fragment, node, &ipf->waiting) {
-        if (dp_packet_batch_is_full(batch)) {
-            break;
-        }
-        if (fragment->datagram.dl_type == action->dl_type && fragment->datagram.zone == action->zone
-            && fragment->datagram.recirc_id == recirc_id) {
-            dp_packet_batch_add(batch, fragment->packet);
-            forget(ipf, fragment);
-        }
-    }
+    all = fill(ipf, batch, kind);
     ovs_mutex_unlock(&ipf->mutex);
+#if OVS_VERSION < 400
+    if (!all) {
+        pipeline_more(ipf, kind);
+    }
+#else
+    ovs_assert(all);
+#endif
 }
 
 /* Now and then: takes what expired, and drops what found no batch. */
@@ -310,7 +356,7 @@ reassembly_run(struct ipf *ipf, long long now)
         if (now < fragment->since + MOST_WAITING_MS) {
             break;
         }
-        ipf->purged[fragment->datagram.dl_type == htons(ETH_TYPE_IPV6)]++;
+        ipf->purged[fragment->datagram.kind.dl_type == htons(ETH_TYPE_IPV6)]++;
         dp_packet_delete(fragment->packet);
         forget(ipf, fragment);
     }
@@ -416,8 +462,8 @@ static bool
 same_datagram(const struct datagram *a, const struct datagram *b)
 {
     return ipv6_addr_equals(&a->src, &b->src) && ipv6_addr_equals(&a->dst, &b->dst)
-           && a->identification == b->identification && a->recirc_id == b->recirc_id
-           && a->zone == b->zone && a->dl_type == b->dl_type && a->protocol == b->protocol;
+           && a->identification == b->identification && same_kind(&a->kind, &b->kind)
+           && a->protocol == b->protocol;
 }
 
 static char *
@@ -441,8 +487,8 @@ format_datagram(const struct ipf *ipf, const struct datagram *datagram)
     ds_put_cstr(&ds, ",dst=");
     ipv6_format_mapped(&datagram->dst, &ds);
     ds_put_format(&ds, ",recirc_id=%u,ip_id=%u,dl_type=0x%x,zone=%u,nw_proto=%u,num_fragments=%u"
-                  ",state=%s)", datagram->recirc_id, datagram->identification,
-                  ntohs(datagram->dl_type), datagram->zone, datagram->protocol, n,
+                  ",state=%s)", datagram->kind.recirc_id, datagram->identification,
+                  ntohs(datagram->kind.dl_type), datagram->kind.zone, datagram->protocol, n,
                   first && last ? "first/last frag" : first ? "first frag"
                   : last ? "last frag" : "other frag");
     return ds_steal_cstr(&ds);
