@@ -228,7 +228,19 @@ original_from_library(struct pkt_metadata *md, const struct ct_tuple *from)
 
 /* A checksum that was not verified but will be completed at transmission is neither good nor bad: the
  * library's word for that is both. */
-#if OVS_VERSION >= 305
+#if OVS_VERSION >= 400
+/* Open vSwitch's own word. */
+static uint32_t
+checksums(const struct dp_packet *packet)
+{
+    uint32_t is = packet->offloads;
+
+    return (is & DP_PACKET_OL_IP_CKSUM_GOOD ? CT_PACKET_IP_CSUM_GOOD : 0)
+           | (is & DP_PACKET_OL_IP_CKSUM_BAD ? CT_PACKET_IP_CSUM_BAD : 0)
+           | (is & DP_PACKET_OL_L4_CKSUM_GOOD ? CT_PACKET_L4_CSUM_GOOD : 0)
+           | (is & DP_PACKET_OL_L4_CKSUM_BAD ? CT_PACKET_L4_CSUM_BAD : 0);
+}
+#elif OVS_VERSION >= 305
 /* One that is good is complete, whether or not the packet is marked for transmission: it is mended. */
 static uint32_t
 checksums(const struct dp_packet *packet)
@@ -472,33 +484,24 @@ leave_untracked(struct ct_packet packets[], size_t n, uint16_t zone)
     }
 }
 
-int
-engine_execute(struct engine *engine, struct dp_packet_batch *batch,
-               const struct engine_action *action_, long long now)
+/* Tracks `n` packets; those that come back at once are moved to the front. Returns how many. */
+static size_t
+execute(struct engine *engine, struct dp_packet *batch[], size_t n, const struct engine_action *action_,
+        const struct ct_action *action, long long now)
 {
     struct ct_packet packets[NETDEV_MAX_BURST] __attribute__((aligned(64)));
     struct ct_tuple originals[NETDEV_MAX_BURST];
-    size_t n = dp_packet_batch_size(batch);
-    struct fragment_kind kind;
-    struct ct_action action;
-    int error;
+    size_t kept = 0;
 
-    if (!n) {
-        return 0;
-    }
-    kind = fragment_kind(batch->packets[0], action_);
-    action_to_library(&action, action_);
     memset(packets, 0, n * sizeof packets[0]);
     for (size_t i = 0; i < n; i++) {
-        describe(&packets[i], &originals[i], engine, batch->packets[i], action_);
+        describe(&packets[i], &originals[i], engine, batch[i], action_);
     }
-    error = conntrack_execute(engine->tracker, packets, n, &action, now);
-    if (OVS_UNLIKELY(error)) {
-        leave_untracked(packets, n, action.zone);
+    if (OVS_UNLIKELY(conntrack_execute(engine->tracker, packets, n, action, now))) {
+        leave_untracked(packets, n, action->zone);
     }
-    dp_packet_batch_refill_init(batch);
     for (size_t i = 0; i < n; i++) {
-        struct dp_packet *packet = batch->packets[i];
+        struct dp_packet *packet = batch[i];
 
         if (OVS_UNLIKELY(packets[i].verdict == CT_VERDICT_HELD)) {
             continue;
@@ -511,10 +514,36 @@ engine_execute(struct engine *engine, struct dp_packet_batch *batch,
             reassembly_forget(engine->reassembly,
                               (struct fragment *) (uintptr_t) packets[i].cookie);
         }
-        dp_packet_batch_refill(batch, packet, i);
+        batch[kept++] = packet;
     }
+    return kept;
+}
+
+void
+engine_execute(struct engine *engine, struct dp_packet_batch *batch,
+               const struct engine_action *action_, long long now)
+{
+    size_t n = dp_packet_batch_size(batch);
+    struct fragment_kind kind;
+    struct ct_action action;
+    size_t kept;
+
+    if (!n) {
+        return;
+    }
+    kind = fragment_kind(batch->packets[0], action_);
+    action_to_library(&action, action_);
+    kept = execute(engine, batch->packets, MIN(n, NETDEV_MAX_BURST), action_, &action, now);
+    /* From 4.0 on a batch may have grown. */
+    for (size_t done = NETDEV_MAX_BURST; OVS_UNLIKELY(done < n); done += NETDEV_MAX_BURST) {
+        struct dp_packet **more = &batch->packets[done];
+        size_t m = execute(engine, more, MIN(n - done, NETDEV_MAX_BURST), action_, &action, now);
+
+        memmove(&batch->packets[kept], more, m * sizeof *more);
+        kept += m;
+    }
+    batch->count = kept;
     reassembly_collect(engine->reassembly, batch, &kind, now);
-    return error;
 }
 
 struct ipf *
