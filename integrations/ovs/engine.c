@@ -27,6 +27,10 @@ VLOG_DEFINE_THIS_MODULE(conntrack_engine);
 COVERAGE_DEFINE(conntrack_full);
 COVERAGE_DEFINE(conntrack_l3csum_err);
 COVERAGE_DEFINE(conntrack_l4csum_err);
+#if OVS_VERSION >= 400
+COVERAGE_DEFINE(conntrack_l3csum_checked);
+COVERAGE_DEFINE(conntrack_l4csum_checked);
+#endif
 COVERAGE_DEFINE(conntrack_lookup_natted_miss);
 #if OVS_VERSION >= 305
 COVERAGE_DEFINE(conntrack_zone_full);
@@ -34,6 +38,10 @@ COVERAGE_DEFINE(conntrack_zone_full);
 COVERAGE_DEFINE(conntrack_tcp_seq_chk_bypass);
 COVERAGE_DEFINE(conntrack_tcp_seq_chk_failed);
 COVERAGE_DEFINE(conntrack_invalid_tcp_flags);
+
+/* Room for these is made with the instance: memory that is touched for the first time would have the first
+ * packet of a daemon wait, for tens of milliseconds on a virtual machine. */
+#define INITIAL_CONNECTIONS 4096
 
 /* By how much a helper may lengthen a packet: an address and a port of IPv6, in words. */
 #define GROWTH 64
@@ -61,6 +69,7 @@ enum meaning {
     ZONE_FULL,
     NAT_EXHAUSTED,
     DATAGRAM_TOO_LONG,
+    FRAGMENT_EXPIRED,
 };
 
 /* --- instances ---------------------------------------------------------------------------------- */
@@ -84,6 +93,7 @@ meaning_of(const char *reason)
         { "ZoneLimit", ZONE_FULL },
         { "NatExhausted", NAT_EXHAUSTED },
         { "DatagramTooLong", DATAGRAM_TOO_LONG },
+        { "FragmentExpired", FRAGMENT_EXPIRED },
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
@@ -100,6 +110,7 @@ engine_create(struct engine **engine_)
     const struct ct_config config = {
         .size = sizeof config,
         .profile = CT_PROFILE_OVS,
+        .initial_connections = INITIAL_CONNECTIONS,
     };
     struct engine *engine = xzalloc(sizeof *engine);
     int error = conntrack_create(&config, &engine->tracker);
@@ -115,7 +126,7 @@ engine_create(struct engine **engine_)
     ovs_mutex_init(&engine->mutex);
     engine->reassembly = reassembly_create(engine);
     engine->offload = engine_offload_create(engine, time_msec());
-    VLOG_INFO("connections are tracked by libctoffload %s", ct_version());
+    VLOG_DBG("connections are tracked by libctoffload %s", ct_version());
     *engine_ = engine;
     return 0;
 }
@@ -287,6 +298,74 @@ checksums(const struct dp_packet *packet)
 }
 #endif
 
+#if OVS_VERSION >= 400
+/* The protocol whose checksum the library verifies behind an IP header without extensions; 0: there is
+ * none. */
+static uint8_t
+verified_protocol(const struct dp_packet *packet, ovs_be16 dl_type)
+{
+    const struct udp_header *udp = dp_packet_l4(packet);
+    bool v4 = dl_type == htons(ETH_TYPE_IP);
+    uint8_t protocol;
+
+    if (v4) {
+        protocol = ((const struct ip_header *) dp_packet_l3(packet))->ip_proto;
+    } else if (packet->l4_ofs == packet->l3_ofs + IPV6_HEADER_LEN) {
+        protocol = ((const struct ovs_16aligned_ip6_hdr *) dp_packet_l3(packet))
+                   ->ip6_ctlun.ip6_un1.ip6_un1_nxt;
+    } else {
+        return 0;
+    }
+    switch (protocol) {
+    case IPPROTO_UDP:
+        return v4 && !udp->udp_csum ? 0 : protocol;
+    case IPPROTO_TCP:
+    case IPPROTO_SCTP:
+        return protocol;
+    default:
+        return 0;
+    }
+}
+
+/* It carries its connection, and the library does not parse it. */
+static bool
+is_cached(const struct dp_packet *packet, const struct engine_action *action)
+{
+    return packet->md.ct_state && packet->md.conn && packet->md.ct_zone == action->zone;
+}
+
+/* What the library has verified nobody needs to verify again. */
+static void
+note_checksums(const struct engine *engine, struct dp_packet *packet, const struct ct_packet *from,
+               ovs_be16 dl_type)
+{
+    enum meaning meaning = engine->meanings[from->reason];
+    bool valid = !(from->ct_state & CT_STATE_INVALID);
+
+    if (dl_type == htons(ETH_TYPE_IP) && dp_packet_ip_checksum_unknown(packet)
+        && (valid || meaning == BAD_IP_CHECKSUM)) {
+        COVERAGE_INC(conntrack_l3csum_checked);
+        if (valid) {
+            dp_packet_ip_checksum_set_good(packet);
+        } else {
+            dp_packet_ip_checksum_set_bad(packet);
+        }
+    }
+    if (dp_packet_l4_checksum_unknown(packet) && (valid || meaning == BAD_L4_CHECKSUM)) {
+        uint8_t protocol = verified_protocol(packet, dl_type);
+
+        if (protocol) {
+            COVERAGE_INC(conntrack_l4csum_checked);
+            if (valid) {
+                dp_packet_l4_checksum_set_good(packet);
+            } else {
+                dp_packet_l4_checksum_set_bad(packet);
+            }
+        }
+    }
+}
+#endif
+
 /* A control channel of FTP: its packets may grow when addresses in them are translated. */
 static bool
 may_grow(const struct dp_packet *packet, const struct engine_action *action)
@@ -403,6 +482,20 @@ engine_conclude(struct dp_packet *packet, const struct ct_packet *from)
         dp_packet_set_size(packet, from->length);
         dp_packet_set_l2_pad_size(packet, 0);
     }
+#if OVS_VERSION >= 400
+    /* Open vSwitch leaves it to the transmission, which mends what was said to be good and is not. */
+    if (from->modified & (CT_MODIFIED_SRC | CT_MODIFIED_DST) && dp_packet_ip_checksum_valid(packet)) {
+        dp_packet_ip_checksum_set_partial(packet);
+    }
+#endif
+}
+
+bool
+engine_gave_up(const struct engine *engine, const struct ct_packet *packet)
+{
+    enum meaning meaning = engine->meanings[packet->reason];
+
+    return meaning == DATAGRAM_TOO_LONG || meaning == FRAGMENT_EXPIRED;
 }
 
 /* The helper of an action. FTP and TFTP are those that Open vSwitch's userspace datapath has, and they
@@ -506,6 +599,11 @@ execute(struct engine *engine, struct dp_packet *batch[], size_t n, const struct
         if (OVS_UNLIKELY(packets[i].verdict == CT_VERDICT_HELD)) {
             continue;
         }
+#if OVS_VERSION >= 400
+        if (packets[i].data && !packets[i].cookie && !is_cached(packet, action_)) {
+            note_checksums(engine, packet, &packets[i], action_->dl_type);
+        }
+#endif
         engine_conclude(packet, &packets[i]);
         if (OVS_UNLIKELY(packets[i].reason)) {
             account(engine, packets[i].reason, action_);

@@ -82,6 +82,9 @@ void engine_entry(struct ct_dpif_entry *, const struct ct_connection *);
 /* Writes what the library said of a packet into its metadata. */
 void engine_conclude(struct dp_packet *, const struct ct_packet *);
 
+/* It is a fragment of a datagram that could not be tracked as a whole. */
+bool engine_gave_up(const struct engine *, const struct ct_packet *);
+
 /* Fragments. reassembly_note() answers a fragment with its record, which is the packet's cookie: then its
  * original tuple is in the record, and unless the library holds the packet it is to be forgotten.
  * reassembly_collect() has those that came back go on with a batch: reassembly_fill() adds them to it, or as

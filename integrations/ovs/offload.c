@@ -202,7 +202,7 @@ show(const struct engine_offload *offload, const char *argument OVS_UNUSED, stru
     int on = 0;
 
     ct_offload_enabled(offload->engine->tracker, &on);
-    ds_put_format(ds, "offload %s, %s\n", on ? "on" : "off",
+    ds_put_format(ds, "libctoffload %s, offload %s, %s\n", ct_version(), on ? "on" : "off",
                   offload->dummy ? "providers: dummy, ports" : "no provider");
     format_connections(offload, &carried, false, ds);
 }

@@ -263,6 +263,13 @@ take(struct ipf *ipf, long long now)
         for (size_t i = 0; i < n; i++) {
             struct fragment *fragment = (struct fragment *) (uintptr_t) packets[i].cookie;
 
+#if OVS_VERSION >= 400
+            if (engine_gave_up(ipf->engine, &packets[i])) {
+                dp_packet_delete(fragment->packet);
+                forget(ipf, fragment);
+                continue;
+            }
+#endif
             engine_conclude(fragment->packet, &packets[i]);
             fragment->since = now;
             ovs_list_remove(&fragment->node);
