@@ -251,25 +251,29 @@ checksums(const struct dp_packet *packet)
            | (is & DP_PACKET_OL_L4_CKSUM_GOOD ? CT_PACKET_L4_CSUM_GOOD : 0)
            | (is & DP_PACKET_OL_L4_CKSUM_BAD ? CT_PACKET_L4_CSUM_BAD : 0);
 }
-#elif OVS_VERSION >= 305
+#else
+/* Flags that say nothing of checksums. */
+#define OTHER_FLAGS ((uint64_t) (DP_PACKET_OL_RSS_HASH | DP_PACKET_OL_FLOW_MARK))
+
+#if OVS_VERSION >= 305
 /* One that is good is complete, whether or not the packet is marked for transmission: it is mended. */
 static uint32_t
 checksums(const struct dp_packet *packet)
 {
-    uint32_t flags = 0;
+    uint64_t is = *dp_packet_ol_flags_ptr(packet);
+    uint32_t flags;
 
-    if (dp_packet_ip_checksum_good(packet)) {
-        flags |= CT_PACKET_IP_CSUM_GOOD;
-    } else if (dp_packet_ip_checksum_bad(packet)) {
-        flags |= CT_PACKET_IP_CSUM_BAD;
-    } else if (dp_packet_hwol_l3_ipv4(packet)) {
+    if (!(is & ~OTHER_FLAGS)) {
+        return 0;
+    }
+    flags = (is & DP_PACKET_OL_RX_IP_CKSUM_GOOD ? CT_PACKET_IP_CSUM_GOOD : 0)
+            | (is & DP_PACKET_OL_RX_IP_CKSUM_BAD ? CT_PACKET_IP_CSUM_BAD : 0)
+            | (is & DP_PACKET_OL_RX_L4_CKSUM_GOOD ? CT_PACKET_L4_CSUM_GOOD : 0)
+            | (is & DP_PACKET_OL_RX_L4_CKSUM_BAD ? CT_PACKET_L4_CSUM_BAD : 0);
+    if (!(is & DP_PACKET_OL_RX_IP_CKSUM_MASK) && dp_packet_hwol_l3_ipv4(packet)) {
         flags |= CT_PACKET_IP_CSUM_GOOD | CT_PACKET_IP_CSUM_BAD;
     }
-    if (dp_packet_l4_checksum_good(packet)) {
-        flags |= CT_PACKET_L4_CSUM_GOOD;
-    } else if (dp_packet_l4_checksum_bad(packet)) {
-        flags |= CT_PACKET_L4_CSUM_BAD;
-    } else if (dp_packet_ol_l4_csum_partial(packet) || dp_packet_hwol_tx_l4_checksum(packet)) {
+    if (!(is & DP_PACKET_OL_RX_L4_CKSUM_MASK) && is & DP_PACKET_OL_TX_L4_MASK) {
         flags |= CT_PACKET_L4_CSUM_GOOD | CT_PACKET_L4_CSUM_BAD;
     }
     return flags;
@@ -280,6 +284,9 @@ checksums(const struct dp_packet *packet)
 {
     uint32_t flags = 0;
 
+    if (!(*dp_packet_ol_flags_ptr(packet) & ~OTHER_FLAGS)) {
+        return 0;
+    }
     if (dp_packet_ip_checksum_valid(packet)) {
         flags |= CT_PACKET_IP_CSUM_GOOD;
     } else if (dp_packet_ip_checksum_bad(packet)) {
@@ -296,6 +303,7 @@ checksums(const struct dp_packet *packet)
     }
     return flags;
 }
+#endif
 #endif
 
 #if OVS_VERSION >= 400
@@ -377,46 +385,53 @@ may_grow(const struct dp_packet *packet, const struct engine_action *action)
                || tcp->tcp_dst == htons(FTP_PORT));
 }
 
+/* Only what the library reads: mark and label of an earlier pass are the connection's, and an original tuple
+ * is looked at for a packet that was translated. */
 static void
 describe(struct ct_packet *to, struct ct_tuple *original, struct engine *engine,
          struct dp_packet *packet, const struct engine_action *action)
 {
     const struct pkt_metadata *md = &packet->md;
 
+    memset(to, 0, offsetof(struct ct_packet, connection));
+    to->in_port = odp_to_u32(md->in_port.odp_port);
+    to->orig_tuple = original;
     /* Without a transport header there is nothing to track, which an empty packet says. */
-    if (dp_packet_l3(packet) && dp_packet_l4(packet)) {
-        struct fragment *fragment = reassembly_note(engine->reassembly, packet, action);
+    if (OVS_LIKELY(packet->l3_ofs != UINT16_MAX && packet->l4_ofs != UINT16_MAX)) {
+        char *data = dp_packet_data(packet);
 
-        if (OVS_UNLIKELY(fragment)) {
+        if (OVS_UNLIKELY(may_be_fragment(data + packet->l3_ofs))) {
+            struct fragment *fragment = reassembly_note(engine->reassembly, packet, action);
+
             to->cookie = (uintptr_t) fragment;
-            original = reassembly_original(fragment);
+            to->orig_tuple = reassembly_original(fragment);
         }
-        if (OVS_UNLIKELY(action->nat && packet->source == DPBUF_MALLOC && may_grow(packet, action))) {
-            dp_packet_prealloc_tailroom(packet, GROWTH);
+        if (action->nat) {
+            if (OVS_UNLIKELY(packet->source == DPBUF_MALLOC && may_grow(packet, action))) {
+                dp_packet_prealloc_tailroom(packet, GROWTH);
+            }
+            to->tailroom = dp_packet_tailroom(packet) + dp_packet_l2_pad_size(packet);
+            data = dp_packet_data(packet);
         }
-        to->data = dp_packet_data(packet);
+        to->data = (void *) data;
         to->length = dp_packet_size(packet) - dp_packet_l2_pad_size(packet);
-        to->tailroom = dp_packet_tailroom(packet) + dp_packet_l2_pad_size(packet);
         to->flags = checksums(packet);
         to->l3_offset = packet->l3_ofs;
         to->l4_offset = packet->l4_ofs;
     }
-    to->orig_tuple = original;
-    to->in_port = odp_to_u32(md->in_port.odp_port);
 
-    if (md->ct_state) {
-        to->ct_state = md->ct_state;
-        to->ct_zone = md->ct_zone;
-        to->ct_mark = md->ct_mark;
-        label_to_library(to->ct_label, md->ct_label);
+    to->ct_state = md->ct_state;
+    to->ct_zone = md->ct_zone;
+    to->connection = 0;
+    to->connection_flags = 0;
+    /* All the rest is defined for a packet that was tracked. */
+    if (md->ct_state && md->conn) {
         to->connection = (uintptr_t) md->conn;
-        if (md->conn) {
-            to->connection_flags = (md->reply ? CT_CONN_REPLY : 0)
-                                   | (md->icmp_related ? CT_CONN_ICMP_RELATED : 0);
-        }
-        original_to_library(original, md);
-    } else {
-        original->ip_version = 0;
+        to->connection_flags = (md->reply ? CT_CONN_REPLY : 0)
+                               | (md->icmp_related ? CT_CONN_ICMP_RELATED : 0);
+    }
+    if (OVS_UNLIKELY(md->ct_state & (CS_SRC_NAT | CS_DST_NAT))) {
+        original_to_library(to->orig_tuple, md);
     }
 }
 
@@ -535,8 +550,9 @@ nat_to_library(struct ct_nat *to, const struct engine_nat *from)
 static void
 action_to_library(struct ct_action *to, const struct engine_action *from)
 {
-    memset(to, 0, sizeof *to);
-    to->size = sizeof *to;
+    memset(to, 0, offsetof(struct ct_action, nat));
+    /* What is behind `size` the library takes for zeros. */
+    to->size = offsetof(struct ct_action, nat);
     to->zone = from->zone;
     to->flags = (from->commit ? CT_ACTION_COMMIT : 0) | (from->force ? CT_ACTION_FORCE : 0);
     to->helper = helper_number(from->helper);
@@ -553,7 +569,9 @@ action_to_library(struct ct_action *to, const struct engine_action *from)
         label_to_library(to->label_mask, mask);
     }
     if (from->nat) {
+        to->size = sizeof *to;
         to->flags |= CT_ACTION_NAT;
+        memset(&to->nat, 0, sizeof to->nat);
         nat_to_library(&to->nat, from->nat);
     }
     if (from->timeout_policy) {
@@ -586,7 +604,6 @@ execute(struct engine *engine, struct dp_packet *batch[], size_t n, const struct
     struct ct_tuple originals[NETDEV_MAX_BURST];
     size_t kept = 0;
 
-    memset(packets, 0, n * sizeof packets[0]);
     for (size_t i = 0; i < n; i++) {
         describe(&packets[i], &originals[i], engine, batch[i], action_);
     }
@@ -641,7 +658,9 @@ engine_execute(struct engine *engine, struct dp_packet_batch *batch,
         kept += m;
     }
     batch->count = kept;
-    reassembly_collect(engine->reassembly, batch, &kind, now);
+    if (OVS_UNLIKELY(atomic_count_get(&engine->fragments))) {
+        reassembly_collect(engine->reassembly, batch, &kind, now);
+    }
 }
 
 struct ipf *

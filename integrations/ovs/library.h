@@ -6,13 +6,14 @@
 #ifndef CTOFFLOAD_OVS_LIBRARY_H
 #define CTOFFLOAD_OVS_LIBRARY_H
 
+#include <endian.h>
 #include <netinet/in.h>
+#include <string.h>
 
-#include "byte-order.h"
 #include "openvswitch/list.h"
+#include "ovs-atomic.h"
 #include "openvswitch/types.h"
 #include "ovs-thread.h"
-#include "unaligned.h"
 
 #include <ctoffload.h>
 
@@ -24,6 +25,7 @@ struct fragment;
 
 struct engine {
     struct conntrack *tracker;
+    atomic_count fragments;             /* That have a record. Without any there is nothing to collect. */
     uint8_t meanings[UINT8_MAX + 1];    /* enum meaning, by the library's number of the reason. */
 
     struct ovs_mutex mutex;             /* One sweeps at a time, and a flush waits for its turn. */
@@ -37,17 +39,20 @@ struct engine {
 static inline void
 label_to_library(uint8_t to[16], ovs_u128 label)
 {
-    put_unaligned_be64((void *) to, htonll(label.u64.hi));
-    put_unaligned_be64((void *) (to + 8), htonll(label.u64.lo));
+    const uint64_t words[2] = { htobe64(label.u64.hi), htobe64(label.u64.lo) };
+
+    memcpy(to, words, sizeof words);
 }
 
 static inline ovs_u128
 label_from_library(const uint8_t from[16])
 {
+    uint64_t words[2];
     ovs_u128 label;
 
-    label.u64.hi = ntohll(get_unaligned_be64((const void *) from));
-    label.u64.lo = ntohll(get_unaligned_be64((const void *) (from + 8)));
+    memcpy(words, from, sizeof words);
+    label.u64.hi = be64toh(words[0]);
+    label.u64.lo = be64toh(words[1]);
     return label;
 }
 
@@ -85,7 +90,29 @@ void engine_conclude(struct dp_packet *, const struct ct_packet *);
 /* It is a fragment of a datagram that could not be tracked as a whole. */
 bool engine_gave_up(const struct engine *, const struct ct_packet *);
 
-/* Fragments. reassembly_note() answers a fragment with its record, which is the packet's cookie: then its
+/* The library decides what a fragment is, and what it holds must have a record. So this says yes to every
+ * fragment of any make, and to some packets that are none: IPv6 with extension headers. */
+static inline bool
+may_be_fragment(const void *l3)
+{
+    const struct ip_header *ip = l3;
+    const struct ovs_16aligned_ip6_hdr *ip6 = l3;
+
+    if (IP_VER(ip->ip_ihl_ver) == 4) {
+        return IP_IS_FRAGMENT(ip->ip_frag_off);
+    }
+    switch (ip6->ip6_ctlun.ip6_un1.ip6_un1_nxt) {
+    case IPPROTO_TCP:
+    case IPPROTO_UDP:
+    case IPPROTO_ICMPV6:
+    case IPPROTO_SCTP:
+        return false;
+    default:
+        return true;
+    }
+}
+
+/* Fragments. reassembly_note() makes a record of what may be one, which is the packet's cookie: then its
  * original tuple is in the record, and unless the library holds the packet it is to be forgotten.
  * reassembly_collect() has those that came back go on with a batch: reassembly_fill() adds them to it, or as
  * many as there is room for. */

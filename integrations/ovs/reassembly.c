@@ -66,7 +66,6 @@ struct fragment {
 
 struct ipf {
     struct engine *engine;
-    atomic_count fragments;             /* In both lists. Without any there is nothing to ask. */
 
     struct ovs_mutex mutex;
     struct ovs_list held;               /* In the order of arrival. */
@@ -107,7 +106,7 @@ reassembly_create(struct engine *engine)
     ovs_mutex_init(&ipf->mutex);
     ovs_list_init(&ipf->held);
     ovs_list_init(&ipf->waiting);
-    atomic_count_init(&ipf->fragments, 0);
+    atomic_count_init(&engine->fragments, 0);
     ovs_mutex_lock(&ipf->mutex);
     ipf->enabled[0] = ipf->enabled[1] = true;
     if (!conntrack_get_ipf_status(engine->tracker, &status)) {
@@ -127,7 +126,7 @@ forget(struct ipf *ipf, struct fragment *fragment)
     OVS_REQUIRES(ipf->mutex)
 {
     ovs_list_remove(&fragment->node);
-    atomic_count_dec(&ipf->fragments);
+    atomic_count_dec(&ipf->engine->fragments);
     free(fragment);
 }
 
@@ -149,28 +148,6 @@ reassembly_destroy(struct ipf *ipf)
 }
 
 /* --- there -------------------------------------------------------------------------------------- */
-
-/* The library decides what a fragment is, and what it holds must have a record. So this says yes to every
- * fragment of any make, and to some packets that are none: IPv6 with extension headers. */
-static bool
-may_be_fragment(const struct dp_packet *packet)
-{
-    const struct ip_header *ip = dp_packet_l3(packet);
-    const struct ovs_16aligned_ip6_hdr *ip6 = dp_packet_l3(packet);
-
-    if (IP_VER(ip->ip_ihl_ver) == 4) {
-        return IP_IS_FRAGMENT(ip->ip_frag_off);
-    }
-    switch (ip6->ip6_ctlun.ip6_un1.ip6_un1_nxt) {
-    case IPPROTO_TCP:
-    case IPPROTO_UDP:
-    case IPPROTO_ICMPV6:
-    case IPPROTO_SCTP:
-        return false;
-    default:
-        return true;
-    }
-}
 
 static void
 record_v4(struct fragment *to, const struct dp_packet *packet)
@@ -204,18 +181,14 @@ record_v6(struct fragment *to, const struct dp_packet *packet)
     }
 }
 
-/* A packet that has a network header goes to the library: if it may be a fragment, it is noted as held
- * before it is, because whoever brings the last one may have it back at once. */
+/* What may be a fragment is noted as held before it is, because whoever brings the last one may have it
+ * back at once. */
 struct fragment *
 reassembly_note(struct ipf *ipf, struct dp_packet *packet, const struct engine_action *action)
 {
     const struct ip_header *ip = dp_packet_l3(packet);
-    struct fragment *fragment;
+    struct fragment *fragment = xzalloc(sizeof *fragment);
 
-    if (OVS_LIKELY(!may_be_fragment(packet))) {
-        return NULL;
-    }
-    fragment = xzalloc(sizeof *fragment);
     if (IP_VER(ip->ip_ihl_ver) == 4) {
         record_v4(fragment, packet);
     } else if (dp_packet_l3_size(packet) >= sizeof(struct ovs_16aligned_ip6_hdr)) {
@@ -225,7 +198,7 @@ reassembly_note(struct ipf *ipf, struct dp_packet *packet, const struct engine_a
     fragment->datagram.kind = fragment_kind(packet, action);
     ovs_mutex_lock(&ipf->mutex);
     ovs_list_push_back(&ipf->held, &fragment->node);
-    atomic_count_inc(&ipf->fragments);
+    atomic_count_inc(&ipf->engine->fragments);
     ovs_mutex_unlock(&ipf->mutex);
     return fragment;
 }
@@ -332,9 +305,6 @@ reassembly_collect(struct ipf *ipf, struct dp_packet_batch *batch, const struct 
 {
     bool all;
 
-    if (OVS_LIKELY(!atomic_count_get(&ipf->fragments))) {
-        return;
-    }
     ovs_mutex_lock(&ipf->mutex);
     take(ipf, now);
     all = fill(ipf, batch, kind);
@@ -354,7 +324,7 @@ reassembly_run(struct ipf *ipf, long long now)
 {
     struct fragment *fragment;
 
-    if (!atomic_count_get(&ipf->fragments)) {
+    if (!atomic_count_get(&ipf->engine->fragments)) {
         return;
     }
     ovs_mutex_lock(&ipf->mutex);
@@ -443,7 +413,7 @@ ipf_get_status(struct ipf *ipf, struct ipf_status *to)
     ovs_mutex_lock(&ipf->mutex);
     status_of_protocol(&to->v4, &status.counts_v4, ipf, false);
     status_of_protocol(&to->v6, &status.counts_v6, ipf, true);
-    to->nfrag = atomic_count_get(&ipf->fragments);
+    to->nfrag = atomic_count_get(&ipf->engine->fragments);
     to->nfrag_max = ipf->most;
     ovs_mutex_unlock(&ipf->mutex);
     return 0;
