@@ -103,12 +103,14 @@ one() { # kind of traffic
         dns-tcp) [ "$(client dig +short +tcp +tries=1 +time=2 @fd09::2 soak.test)" = 10.1.2.3 ] ;;
         ping) client ping -q -c 2 -i 0.2 -W 1 -s 3000 10.9.0.2 >/dev/null ;;
         ping6) client ping -q -c 2 -i 0.2 -W 1 -s 3000 fd09::2 >/dev/null ;;
+        ping-long) client ping -q -c 1 -W 1 -s 60000 10.9.0.2 >/dev/null ;;
+        ping6-long) client ping -q -c 1 -W 1 -s 60000 fd09::2 >/dev/null ;;
         iperf-tcp) iperf -t 4 -b 80M ;;
         iperf-udp) iperf -u -t 3 -b 20M ;;
     esac
 }
-curls="http4 http6 ftp-passive4 ftp-passive6 ftp-active4 ftp-active6 tftp dns dns-tcp ping ping6"
-kinds="$curls iperf-tcp iperf-udp"
+kinds="http4 http6 ftp-passive4 ftp-passive6 ftp-active4 ftp-active6 tftp dns dns-tcp ping ping6 ping-long
+    ping6-long iperf-tcp iperf-udp"
 
 # Goes round some kinds of traffic until it is told to stop, and notes what arrived.
 go_round() { # name, kinds
@@ -192,7 +194,7 @@ for kind in $kinds; do check "before: $kind" one "$kind"; done
 
 # Memory is compared between the end of the first minute, when every thread and table is there, and the
 # end of the last one.
-go_round a http4 http6 dns dns-tcp ping ping6 &
+go_round a http4 http6 dns dns-tcp ping ping6 ping-long ping6-long &
 go_round b ftp-passive4 ftp-active6 tftp ftp-active4 ftp-passive6 &
 go_round c iperf-tcp iperf-udp &
 changes=0
