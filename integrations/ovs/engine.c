@@ -19,6 +19,7 @@
 #include "timeval.h"
 #include "util.h"
 
+#include "checksums.h"
 #include "library.h"
 
 VLOG_DEFINE_THIS_MODULE(conntrack_engine);
@@ -27,10 +28,6 @@ VLOG_DEFINE_THIS_MODULE(conntrack_engine);
 COVERAGE_DEFINE(conntrack_full);
 COVERAGE_DEFINE(conntrack_l3csum_err);
 COVERAGE_DEFINE(conntrack_l4csum_err);
-#if OVS_VERSION >= 400
-COVERAGE_DEFINE(conntrack_l3csum_checked);
-COVERAGE_DEFINE(conntrack_l4csum_checked);
-#endif
 COVERAGE_DEFINE(conntrack_lookup_natted_miss);
 #if OVS_VERSION >= 305
 COVERAGE_DEFINE(conntrack_zone_full);
@@ -237,140 +234,12 @@ original_from_library(struct pkt_metadata *md, const struct ct_tuple *from)
 
 /* --- packets ------------------------------------------------------------------------------------ */
 
-/* A checksum that was not verified but will be completed at transmission is neither good nor bad: the
- * library's word for that is both. */
 #if OVS_VERSION >= 400
-/* Open vSwitch's own word. */
-static uint32_t
-checksums(const struct dp_packet *packet)
-{
-    uint32_t is = packet->offloads;
-
-    return (is & DP_PACKET_OL_IP_CKSUM_GOOD ? CT_PACKET_IP_CSUM_GOOD : 0)
-           | (is & DP_PACKET_OL_IP_CKSUM_BAD ? CT_PACKET_IP_CSUM_BAD : 0)
-           | (is & DP_PACKET_OL_L4_CKSUM_GOOD ? CT_PACKET_L4_CSUM_GOOD : 0)
-           | (is & DP_PACKET_OL_L4_CKSUM_BAD ? CT_PACKET_L4_CSUM_BAD : 0);
-}
-#else
-/* Flags that say nothing of checksums. */
-#define OTHER_FLAGS ((uint64_t) (DP_PACKET_OL_RSS_HASH | DP_PACKET_OL_FLOW_MARK))
-
-#if OVS_VERSION >= 305
-/* One that is good is complete, whether or not the packet is marked for transmission: it is mended. */
-static uint32_t
-checksums(const struct dp_packet *packet)
-{
-    uint64_t is = *dp_packet_ol_flags_ptr(packet);
-    uint32_t flags;
-
-    if (!(is & ~OTHER_FLAGS)) {
-        return 0;
-    }
-    flags = (is & DP_PACKET_OL_RX_IP_CKSUM_GOOD ? CT_PACKET_IP_CSUM_GOOD : 0)
-            | (is & DP_PACKET_OL_RX_IP_CKSUM_BAD ? CT_PACKET_IP_CSUM_BAD : 0)
-            | (is & DP_PACKET_OL_RX_L4_CKSUM_GOOD ? CT_PACKET_L4_CSUM_GOOD : 0)
-            | (is & DP_PACKET_OL_RX_L4_CKSUM_BAD ? CT_PACKET_L4_CSUM_BAD : 0);
-    if (!(is & DP_PACKET_OL_RX_IP_CKSUM_MASK) && dp_packet_hwol_l3_ipv4(packet)) {
-        flags |= CT_PACKET_IP_CSUM_GOOD | CT_PACKET_IP_CSUM_BAD;
-    }
-    if (!(is & DP_PACKET_OL_RX_L4_CKSUM_MASK) && is & DP_PACKET_OL_TX_L4_MASK) {
-        flags |= CT_PACKET_L4_CSUM_GOOD | CT_PACKET_L4_CSUM_BAD;
-    }
-    return flags;
-}
-#else
-static uint32_t
-checksums(const struct dp_packet *packet)
-{
-    uint32_t flags = 0;
-
-    if (!(*dp_packet_ol_flags_ptr(packet) & ~OTHER_FLAGS)) {
-        return 0;
-    }
-    if (dp_packet_ip_checksum_valid(packet)) {
-        flags |= CT_PACKET_IP_CSUM_GOOD;
-    } else if (dp_packet_ip_checksum_bad(packet)) {
-        flags |= CT_PACKET_IP_CSUM_BAD;
-    } else if (dp_packet_hwol_is_ipv4(packet)) {
-        flags |= CT_PACKET_IP_CSUM_GOOD | CT_PACKET_IP_CSUM_BAD;
-    }
-    if (dp_packet_l4_checksum_bad(packet)) {
-        flags |= CT_PACKET_L4_CSUM_BAD;
-    } else if (dp_packet_hwol_tx_l4_checksum(packet)) {
-        flags |= CT_PACKET_L4_CSUM_GOOD | CT_PACKET_L4_CSUM_BAD;
-    } else if (dp_packet_l4_checksum_valid(packet)) {
-        flags |= CT_PACKET_L4_CSUM_GOOD;
-    }
-    return flags;
-}
-#endif
-#endif
-
-#if OVS_VERSION >= 400
-/* The protocol whose checksum the library verifies behind an IP header without extensions; 0: there is
- * none. */
-static uint8_t
-verified_protocol(const struct dp_packet *packet, ovs_be16 dl_type)
-{
-    const struct udp_header *udp = dp_packet_l4(packet);
-    bool v4 = dl_type == htons(ETH_TYPE_IP);
-    uint8_t protocol;
-
-    if (v4) {
-        protocol = ((const struct ip_header *) dp_packet_l3(packet))->ip_proto;
-    } else if (packet->l4_ofs == packet->l3_ofs + IPV6_HEADER_LEN) {
-        protocol = ((const struct ovs_16aligned_ip6_hdr *) dp_packet_l3(packet))
-                   ->ip6_ctlun.ip6_un1.ip6_un1_nxt;
-    } else {
-        return 0;
-    }
-    switch (protocol) {
-    case IPPROTO_UDP:
-        return v4 && !udp->udp_csum ? 0 : protocol;
-    case IPPROTO_TCP:
-    case IPPROTO_SCTP:
-        return protocol;
-    default:
-        return 0;
-    }
-}
-
 /* It carries its connection, and the library does not parse it. */
 static bool
 is_cached(const struct dp_packet *packet, const struct engine_action *action)
 {
     return packet->md.ct_state && packet->md.conn && packet->md.ct_zone == action->zone;
-}
-
-/* What the library has verified nobody needs to verify again. */
-static void
-note_checksums(const struct engine *engine, struct dp_packet *packet, const struct ct_packet *from,
-               ovs_be16 dl_type)
-{
-    enum meaning meaning = engine->meanings[from->reason];
-    bool valid = !(from->ct_state & CT_STATE_INVALID);
-
-    if (dl_type == htons(ETH_TYPE_IP) && dp_packet_ip_checksum_unknown(packet)
-        && (valid || meaning == BAD_IP_CHECKSUM)) {
-        COVERAGE_INC(conntrack_l3csum_checked);
-        if (valid) {
-            dp_packet_ip_checksum_set_good(packet);
-        } else {
-            dp_packet_ip_checksum_set_bad(packet);
-        }
-    }
-    if (dp_packet_l4_checksum_unknown(packet) && (valid || meaning == BAD_L4_CHECKSUM)) {
-        uint8_t protocol = verified_protocol(packet, dl_type);
-
-        if (protocol) {
-            COVERAGE_INC(conntrack_l4csum_checked);
-            if (valid) {
-                dp_packet_l4_checksum_set_good(packet);
-            } else {
-                dp_packet_l4_checksum_set_bad(packet);
-            }
-        }
-    }
 }
 #endif
 
@@ -505,6 +374,7 @@ engine_conclude(struct dp_packet *packet, const struct ct_packet *from)
 #endif
 }
 
+#if OVS_VERSION >= 400
 bool
 engine_gave_up(const struct engine *engine, const struct ct_packet *packet)
 {
@@ -512,6 +382,7 @@ engine_gave_up(const struct engine *engine, const struct ct_packet *packet)
 
     return meaning == DATAGRAM_TOO_LONG || meaning == FRAGMENT_EXPIRED;
 }
+#endif
 
 /* The helper of an action. FTP and TFTP are those that Open vSwitch's userspace datapath has, and they
  * are told apart by the beginning of their names. */
@@ -589,7 +460,7 @@ leave_untracked(struct ct_packet packets[], size_t n, uint16_t zone)
     VLOG_ERR_RL(&rl, "packets cannot be tracked: %s", ct_last_error());
     for (size_t i = 0; i < n; i++) {
         conntrack_clear(&packets[i]);
-        packets[i].orig_tuple->ip_version = 0;
+        memset(packets[i].orig_tuple, 0, sizeof *packets[i].orig_tuple);
         packets[i].ct_state = CT_STATE_INVALID | CT_STATE_TRACKED;
         packets[i].ct_zone = zone;
     }
@@ -618,7 +489,10 @@ execute(struct engine *engine, struct dp_packet *batch[], size_t n, const struct
         }
 #if OVS_VERSION >= 400
         if (packets[i].data && !packets[i].cookie && !is_cached(packet, action_)) {
-            note_checksums(engine, packet, &packets[i], action_->dl_type);
+            enum meaning meaning = engine->meanings[packets[i].reason];
+
+            checksums_verified(packet, action_->dl_type, !(packets[i].ct_state & CT_STATE_INVALID),
+                               meaning == BAD_IP_CHECKSUM, meaning == BAD_L4_CHECKSUM);
         }
 #endif
         engine_conclude(packet, &packets[i]);

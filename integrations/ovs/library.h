@@ -87,8 +87,10 @@ void engine_entry(struct ct_dpif_entry *, const struct ct_connection *);
 /* Writes what the library said of a packet into its metadata. */
 void engine_conclude(struct dp_packet *, const struct ct_packet *);
 
-/* It is a fragment of a datagram that could not be tracked as a whole. */
+#if OVS_VERSION >= 400
+/* It is a fragment of a datagram that did not become a whole, which is dropped. */
 bool engine_gave_up(const struct engine *, const struct ct_packet *);
+#endif
 
 /* The library decides what a fragment is, and what it holds must have a record. So this says yes to every
  * fragment of any make, and to some packets that are none: IPv6 with extension headers. */
