@@ -133,6 +133,44 @@ static void never_whole(void)
     conntrack_destroy(ct);
 }
 
+/* As long as the limit allows, then one byte longer: nothing waits, the others are there to be taken. */
+static void too_long(void)
+{
+    struct conntrack *ct = instance();
+    struct ct_action commit = action(CT_ACTION_COMMIT, 0);
+    struct ct_ipf ipf = {.size = sizeof ipf, .v4 = 1, .min_v4_frag_size = 400};
+    struct ct_ipf_status status = {.size = sizeof status};
+    struct pieces some;
+    struct ct_packet packets[PIECES], back[PIECES];
+    size_t taken;
+
+    CHECK(conntrack_get_ipf_status(ct, &status) == 0 && status.max_packet == 65575);
+    for (uint16_t longer = 0; longer < 2; longer++) {
+        uint8_t state = longer ? INVALID : NEW;
+
+        ipf.max_packet = 20 + PIECES * UNIT - longer;
+        CHECK(conntrack_set_ipf(ct, &ipf) == 0);
+        CHECK(conntrack_get_ipf_status(ct, &status) == 0);
+        CHECK(status.max_packet == ipf.max_packet && status.reserved == 0);
+        cut(&some, 1, 7, 2, 80 + longer, 3);
+        for (int i = 0; i < PIECES; i++)
+            packets[i] = describe(&some, i, 100 + (uint64_t)i);
+        CHECK(conntrack_execute(ct, packets, PIECES, &commit, 0) == 0);
+        CHECK(packets[PIECES - 1].verdict == CT_VERDICT_PASS);
+        CHECK(packets[PIECES - 1].ct_state == state);
+        CHECK(conntrack_take_fragments(ct, 0, back, PIECES, &taken) == 0 && taken == PIECES - 1);
+        for (int i = 0; i < PIECES - 1; i++)
+            CHECK(back[i].cookie == 100 + (uint64_t)i && back[i].ct_state == state);
+        CHECK(!longer || strcmp(ct_reason_name(back[0].reason), "DatagramTooLong") == 0);
+    }
+    /* Who knows a shorter struct gets that much. */
+    memset(&status, 0xff, sizeof status);
+    status.size = offsetof(struct ct_ipf_status, max_packet);
+    CHECK(conntrack_get_ipf_status(ct, &status) == 0);
+    CHECK(status.frags == 0 && status.max_packet == UINT32_MAX);
+    conntrack_destroy(ct);
+}
+
 static void refused(void)
 {
     struct conntrack *ct;
@@ -167,6 +205,7 @@ int main(void)
 {
     whole();
     never_whole();
+    too_long();
     refused();
     return 0;
 }

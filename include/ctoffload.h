@@ -1801,9 +1801,10 @@ struct ct_ipf {
    */
   uint32_t lifetime_ms;
   /**
-   * Must be 0.
+   * Longest packet that fragments may make, in bytes from its IP header on; 0: as long as IP allows.
+   * The fragments of a longer one are CT_STATE_INVALID once all are there.
    */
-  uint32_t reserved;
+  uint32_t max_packet;
   /**
    * Bytes of all packets that are held, at most; 0: 16 MiB.
    */
@@ -1892,6 +1893,14 @@ struct ct_ipf_status {
    * Of IPv6.
    */
   struct ct_ipf_counts counts_v6;
+  /**
+   * Longest packet that fragments may make, in bytes from its IP header on.
+   */
+  uint32_t max_packet;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
 };
 
 /**

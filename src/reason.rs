@@ -79,6 +79,7 @@ reasons! {
     IcmpInner = 14, "the packet inside an ICMP error is malformed";
     IcmpInnerAddress = 15, "an ICMP error goes to another host than the one whose packet it quotes";
     FragmentExpired = 16, "a fragment of a datagram that did not become whole";
+    DatagramTooLong = 17, "a fragment of a datagram that is longer than a packet may be";
     // The state of its connection.
     TcpFlags = 32, "an illegal combination of TCP flags";
     TcpSynAckFirst = 33, "a SYN-ACK cannot open a connection";

@@ -19,6 +19,7 @@
 #include "timeval.h"
 #include "util.h"
 
+#include "checksums.h"
 #include "library.h"
 
 VLOG_DEFINE_THIS_MODULE(conntrack_engine);
@@ -34,6 +35,10 @@ COVERAGE_DEFINE(conntrack_zone_full);
 COVERAGE_DEFINE(conntrack_tcp_seq_chk_bypass);
 COVERAGE_DEFINE(conntrack_tcp_seq_chk_failed);
 COVERAGE_DEFINE(conntrack_invalid_tcp_flags);
+
+/* Room for these is made with the instance: memory that is touched for the first time would have the first
+ * packet of a daemon wait, for tens of milliseconds on a virtual machine. */
+#define INITIAL_CONNECTIONS 4096
 
 /* By how much a helper may lengthen a packet: an address and a port of IPv6, in words. */
 #define GROWTH 64
@@ -60,6 +65,8 @@ enum meaning {
     FULL,
     ZONE_FULL,
     NAT_EXHAUSTED,
+    DATAGRAM_TOO_LONG,
+    FRAGMENT_EXPIRED,
 };
 
 /* --- instances ---------------------------------------------------------------------------------- */
@@ -82,6 +89,8 @@ meaning_of(const char *reason)
         { "TableFull", FULL },
         { "ZoneLimit", ZONE_FULL },
         { "NatExhausted", NAT_EXHAUSTED },
+        { "DatagramTooLong", DATAGRAM_TOO_LONG },
+        { "FragmentExpired", FRAGMENT_EXPIRED },
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
@@ -98,6 +107,7 @@ engine_create(struct engine **engine_)
     const struct ct_config config = {
         .size = sizeof config,
         .profile = CT_PROFILE_OVS,
+        .initial_connections = INITIAL_CONNECTIONS,
     };
     struct engine *engine = xzalloc(sizeof *engine);
     int error = conntrack_create(&config, &engine->tracker);
@@ -113,7 +123,7 @@ engine_create(struct engine **engine_)
     ovs_mutex_init(&engine->mutex);
     engine->reassembly = reassembly_create(engine);
     engine->offload = engine_offload_create(engine, time_msec());
-    VLOG_INFO("connections are tracked by libctoffload %s", ct_version());
+    VLOG_DBG("connections are tracked by libctoffload %s", ct_version());
     *engine_ = engine;
     return 0;
 }
@@ -224,52 +234,12 @@ original_from_library(struct pkt_metadata *md, const struct ct_tuple *from)
 
 /* --- packets ------------------------------------------------------------------------------------ */
 
-/* A checksum that was not verified but will be completed at transmission is neither good nor bad: the
- * library's word for that is both. */
-#if OVS_VERSION >= 305
-/* One that is good is complete, whether or not the packet is marked for transmission: it is mended. */
-static uint32_t
-checksums(const struct dp_packet *packet)
+#if OVS_VERSION >= 400
+/* It carries its connection, and the library does not parse it. */
+static bool
+is_cached(const struct dp_packet *packet, const struct engine_action *action)
 {
-    uint32_t flags = 0;
-
-    if (dp_packet_ip_checksum_good(packet)) {
-        flags |= CT_PACKET_IP_CSUM_GOOD;
-    } else if (dp_packet_ip_checksum_bad(packet)) {
-        flags |= CT_PACKET_IP_CSUM_BAD;
-    } else if (dp_packet_hwol_l3_ipv4(packet)) {
-        flags |= CT_PACKET_IP_CSUM_GOOD | CT_PACKET_IP_CSUM_BAD;
-    }
-    if (dp_packet_l4_checksum_good(packet)) {
-        flags |= CT_PACKET_L4_CSUM_GOOD;
-    } else if (dp_packet_l4_checksum_bad(packet)) {
-        flags |= CT_PACKET_L4_CSUM_BAD;
-    } else if (dp_packet_ol_l4_csum_partial(packet) || dp_packet_hwol_tx_l4_checksum(packet)) {
-        flags |= CT_PACKET_L4_CSUM_GOOD | CT_PACKET_L4_CSUM_BAD;
-    }
-    return flags;
-}
-#else
-static uint32_t
-checksums(const struct dp_packet *packet)
-{
-    uint32_t flags = 0;
-
-    if (dp_packet_ip_checksum_valid(packet)) {
-        flags |= CT_PACKET_IP_CSUM_GOOD;
-    } else if (dp_packet_ip_checksum_bad(packet)) {
-        flags |= CT_PACKET_IP_CSUM_BAD;
-    } else if (dp_packet_hwol_is_ipv4(packet)) {
-        flags |= CT_PACKET_IP_CSUM_GOOD | CT_PACKET_IP_CSUM_BAD;
-    }
-    if (dp_packet_l4_checksum_bad(packet)) {
-        flags |= CT_PACKET_L4_CSUM_BAD;
-    } else if (dp_packet_hwol_tx_l4_checksum(packet)) {
-        flags |= CT_PACKET_L4_CSUM_GOOD | CT_PACKET_L4_CSUM_BAD;
-    } else if (dp_packet_l4_checksum_valid(packet)) {
-        flags |= CT_PACKET_L4_CSUM_GOOD;
-    }
-    return flags;
+    return packet->md.ct_state && packet->md.conn && packet->md.ct_zone == action->zone;
 }
 #endif
 
@@ -284,51 +254,58 @@ may_grow(const struct dp_packet *packet, const struct engine_action *action)
                || tcp->tcp_dst == htons(FTP_PORT));
 }
 
+/* Only what the library reads: mark and label of an earlier pass are the connection's, and an original tuple
+ * is looked at for a packet that was translated. */
 static void
 describe(struct ct_packet *to, struct ct_tuple *original, struct engine *engine,
          struct dp_packet *packet, const struct engine_action *action)
 {
     const struct pkt_metadata *md = &packet->md;
 
+    memset(to, 0, offsetof(struct ct_packet, connection));
+    to->in_port = odp_to_u32(md->in_port.odp_port);
+    to->orig_tuple = original;
     /* Without a transport header there is nothing to track, which an empty packet says. */
-    if (dp_packet_l3(packet) && dp_packet_l4(packet)) {
-        struct fragment *fragment = reassembly_note(engine->reassembly, packet, action);
+    if (OVS_LIKELY(packet->l3_ofs != UINT16_MAX && packet->l4_ofs != UINT16_MAX)) {
+        char *data = dp_packet_data(packet);
 
-        if (OVS_UNLIKELY(fragment)) {
+        if (OVS_UNLIKELY(may_be_fragment(data + packet->l3_ofs))) {
+            struct fragment *fragment = reassembly_note(engine->reassembly, packet, action);
+
             to->cookie = (uintptr_t) fragment;
-            original = reassembly_original(fragment);
+            to->orig_tuple = reassembly_original(fragment);
         }
-        if (OVS_UNLIKELY(action->nat && packet->source == DPBUF_MALLOC && may_grow(packet, action))) {
-            dp_packet_prealloc_tailroom(packet, GROWTH);
+        if (action->nat) {
+            if (OVS_UNLIKELY(packet->source == DPBUF_MALLOC && may_grow(packet, action))) {
+                dp_packet_prealloc_tailroom(packet, GROWTH);
+            }
+            to->tailroom = dp_packet_tailroom(packet) + dp_packet_l2_pad_size(packet);
+            data = dp_packet_data(packet);
         }
-        to->data = dp_packet_data(packet);
+        to->data = (void *) data;
         to->length = dp_packet_size(packet) - dp_packet_l2_pad_size(packet);
-        to->tailroom = dp_packet_tailroom(packet) + dp_packet_l2_pad_size(packet);
         to->flags = checksums(packet);
         to->l3_offset = packet->l3_ofs;
         to->l4_offset = packet->l4_ofs;
     }
-    to->orig_tuple = original;
-    to->in_port = odp_to_u32(md->in_port.odp_port);
 
-    if (md->ct_state) {
-        to->ct_state = md->ct_state;
-        to->ct_zone = md->ct_zone;
-        to->ct_mark = md->ct_mark;
-        label_to_library(to->ct_label, md->ct_label);
+    to->ct_state = md->ct_state;
+    to->ct_zone = md->ct_zone;
+    to->connection = 0;
+    to->connection_flags = 0;
+    /* All the rest is defined for a packet that was tracked. */
+    if (md->ct_state && md->conn) {
         to->connection = (uintptr_t) md->conn;
-        if (md->conn) {
-            to->connection_flags = (md->reply ? CT_CONN_REPLY : 0)
-                                   | (md->icmp_related ? CT_CONN_ICMP_RELATED : 0);
-        }
-        original_to_library(original, md);
-    } else {
-        original->ip_version = 0;
+        to->connection_flags = (md->reply ? CT_CONN_REPLY : 0)
+                               | (md->icmp_related ? CT_CONN_ICMP_RELATED : 0);
+    }
+    if (OVS_UNLIKELY(md->ct_state & (CS_SRC_NAT | CS_DST_NAT))) {
+        original_to_library(to->orig_tuple, md);
     }
 }
 
 static void
-account(const struct engine *engine, uint8_t reason)
+account(const struct engine *engine, uint8_t reason, const struct engine_action *action)
 {
     switch (engine->meanings[reason]) {
     case BAD_IP_CHECKSUM:
@@ -359,13 +336,20 @@ account(const struct engine *engine, uint8_t reason)
                      "firewalling and/or zone partitioning.");
         break;
     }
+    case DATAGRAM_TOO_LONG: {
+        static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(10, 10);
+
+        VLOG_WARN_RL(&rl, "Unsupported big reassembled %s packet",
+                     action->dl_type == htons(ETH_TYPE_IPV6) ? "v6" : "v4");
+        break;
+    }
     default:
         break;
     }
 }
 
 void
-engine_conclude(const struct engine *engine, struct dp_packet *packet, const struct ct_packet *from)
+engine_conclude(struct dp_packet *packet, const struct ct_packet *from)
 {
     struct pkt_metadata *md = &packet->md;
 
@@ -382,10 +366,23 @@ engine_conclude(const struct engine *engine, struct dp_packet *packet, const str
         dp_packet_set_size(packet, from->length);
         dp_packet_set_l2_pad_size(packet, 0);
     }
-    if (OVS_UNLIKELY(from->reason)) {
-        account(engine, from->reason);
+#if OVS_VERSION >= 400
+    /* Open vSwitch leaves it to the transmission, which mends what was said to be good and is not. */
+    if (from->modified & (CT_MODIFIED_SRC | CT_MODIFIED_DST) && dp_packet_ip_checksum_valid(packet)) {
+        dp_packet_ip_checksum_set_partial(packet);
     }
+#endif
 }
+
+#if OVS_VERSION >= 400
+bool
+engine_gave_up(const struct engine *engine, const struct ct_packet *packet)
+{
+    enum meaning meaning = engine->meanings[packet->reason];
+
+    return meaning == DATAGRAM_TOO_LONG || meaning == FRAGMENT_EXPIRED;
+}
+#endif
 
 /* The helper of an action. FTP and TFTP are those that Open vSwitch's userspace datapath has, and they
  * are told apart by the beginning of their names. */
@@ -424,8 +421,9 @@ nat_to_library(struct ct_nat *to, const struct engine_nat *from)
 static void
 action_to_library(struct ct_action *to, const struct engine_action *from)
 {
-    memset(to, 0, sizeof *to);
-    to->size = sizeof *to;
+    memset(to, 0, offsetof(struct ct_action, nat));
+    /* What is behind `size` the library takes for zeros. */
+    to->size = offsetof(struct ct_action, nat);
     to->zone = from->zone;
     to->flags = (from->commit ? CT_ACTION_COMMIT : 0) | (from->force ? CT_ACTION_FORCE : 0);
     to->helper = helper_number(from->helper);
@@ -442,7 +440,9 @@ action_to_library(struct ct_action *to, const struct engine_action *from)
         label_to_library(to->label_mask, mask);
     }
     if (from->nat) {
+        to->size = sizeof *to;
         to->flags |= CT_ACTION_NAT;
+        memset(&to->nat, 0, sizeof to->nat);
         nat_to_library(&to->nat, from->nat);
     }
     if (from->timeout_policy) {
@@ -460,52 +460,81 @@ leave_untracked(struct ct_packet packets[], size_t n, uint16_t zone)
     VLOG_ERR_RL(&rl, "packets cannot be tracked: %s", ct_last_error());
     for (size_t i = 0; i < n; i++) {
         conntrack_clear(&packets[i]);
-        packets[i].orig_tuple->ip_version = 0;
+        memset(packets[i].orig_tuple, 0, sizeof *packets[i].orig_tuple);
         packets[i].ct_state = CT_STATE_INVALID | CT_STATE_TRACKED;
         packets[i].ct_zone = zone;
     }
 }
 
-int
-engine_execute(struct engine *engine, struct dp_packet_batch *batch,
-               const struct engine_action *action_, long long now)
+/* Tracks `n` packets; those that come back at once are moved to the front. Returns how many. */
+static size_t
+execute(struct engine *engine, struct dp_packet *batch[], size_t n, const struct engine_action *action_,
+        const struct ct_action *action, long long now)
 {
     struct ct_packet packets[NETDEV_MAX_BURST] __attribute__((aligned(64)));
     struct ct_tuple originals[NETDEV_MAX_BURST];
-    size_t n = dp_packet_batch_size(batch);
-    struct ct_action action;
-    uint32_t recirc_id;
-    int error;
+    size_t kept = 0;
 
-    if (!n) {
-        return 0;
-    }
-    recirc_id = batch->packets[0]->md.recirc_id;
-    action_to_library(&action, action_);
-    memset(packets, 0, n * sizeof packets[0]);
     for (size_t i = 0; i < n; i++) {
-        describe(&packets[i], &originals[i], engine, batch->packets[i], action_);
+        describe(&packets[i], &originals[i], engine, batch[i], action_);
     }
-    error = conntrack_execute(engine->tracker, packets, n, &action, now);
-    if (OVS_UNLIKELY(error)) {
-        leave_untracked(packets, n, action.zone);
+    if (OVS_UNLIKELY(conntrack_execute(engine->tracker, packets, n, action, now))) {
+        leave_untracked(packets, n, action->zone);
     }
-    dp_packet_batch_refill_init(batch);
     for (size_t i = 0; i < n; i++) {
-        struct dp_packet *packet = batch->packets[i];
+        struct dp_packet *packet = batch[i];
 
         if (OVS_UNLIKELY(packets[i].verdict == CT_VERDICT_HELD)) {
             continue;
         }
-        engine_conclude(engine, packet, &packets[i]);
+#if OVS_VERSION >= 400
+        if (packets[i].data && !packets[i].cookie && !is_cached(packet, action_)) {
+            enum meaning meaning = engine->meanings[packets[i].reason];
+
+            checksums_verified(packet, action_->dl_type, !(packets[i].ct_state & CT_STATE_INVALID),
+                               meaning == BAD_IP_CHECKSUM, meaning == BAD_L4_CHECKSUM);
+        }
+#endif
+        engine_conclude(packet, &packets[i]);
+        if (OVS_UNLIKELY(packets[i].reason)) {
+            account(engine, packets[i].reason, action_);
+        }
         if (OVS_UNLIKELY(packets[i].cookie)) {
             reassembly_forget(engine->reassembly,
                               (struct fragment *) (uintptr_t) packets[i].cookie);
         }
-        dp_packet_batch_refill(batch, packet, i);
+        batch[kept++] = packet;
     }
-    reassembly_collect(engine->reassembly, batch, action_, recirc_id, now);
-    return error;
+    return kept;
+}
+
+void
+engine_execute(struct engine *engine, struct dp_packet_batch *batch,
+               const struct engine_action *action_, long long now)
+{
+    size_t n = dp_packet_batch_size(batch);
+    struct fragment_kind kind;
+    struct ct_action action;
+    size_t kept;
+
+    if (!n) {
+        return;
+    }
+    kind = fragment_kind(batch->packets[0], action_);
+    action_to_library(&action, action_);
+    kept = execute(engine, batch->packets, MIN(n, NETDEV_MAX_BURST), action_, &action, now);
+    /* From 4.0 on a batch may have grown. */
+    for (size_t done = NETDEV_MAX_BURST; OVS_UNLIKELY(done < n); done += NETDEV_MAX_BURST) {
+        struct dp_packet **more = &batch->packets[done];
+        size_t m = execute(engine, more, MIN(n - done, NETDEV_MAX_BURST), action_, &action, now);
+
+        memmove(&batch->packets[kept], more, m * sizeof *more);
+        kept += m;
+    }
+    batch->count = kept;
+    if (OVS_UNLIKELY(atomic_count_get(&engine->fragments))) {
+        reassembly_collect(engine->reassembly, batch, &kind, now);
+    }
 }
 
 struct ipf *

@@ -74,8 +74,9 @@ void engine_destroy(struct engine *);
 /* What lib/ipf.h is about. */
 struct ipf *engine_reassembly(struct engine *);
 
-int engine_execute(struct engine *, struct dp_packet_batch *, const struct engine_action *,
-                   long long now);
+/* Packets that cannot be tracked are +trk+inv; fragments may be missing afterwards, and others be there. */
+void engine_execute(struct engine *, struct dp_packet_batch *, const struct engine_action *,
+                    long long now);
 void engine_sweep(struct engine *, long long now);
 
 struct engine_dump *engine_dump_create(struct engine *, const uint16_t *zone);

@@ -10,7 +10,11 @@
 
 #include "ct-dpif.h"
 #include "dpif.h"
+#if OVS_VERSION >= 400
+#include "dpif-offload.h"
+#else
 #include "netdev-offload.h"
+#endif
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/vlog.h"
 #include "sset.h"
@@ -40,6 +44,16 @@ static struct ovs_list all OVS_GUARDED_BY(mutex) = OVS_LIST_INITIALIZER(&all);
 /* --- instances ---------------------------------------------------------------------------------- */
 
 static bool
+offload_is_wanted(void)
+{
+#if OVS_VERSION >= 400
+    return dpif_offload_enabled();
+#else
+    return netdev_is_flow_api_enabled();
+#endif
+}
+
+static bool
 dummies_are_there(void)
 {
     struct sset types = SSET_INITIALIZER(&types);
@@ -57,7 +71,7 @@ engine_offload_run(struct engine_offload *offload, long long now)
 {
     int error;
 
-    if (offload->dummy || !netdev_is_flow_api_enabled() || !dummies_are_there()) {
+    if (offload->dummy || !offload_is_wanted() || !dummies_are_there()) {
         return;
     }
     error = ct_offload_dummy_register(offload->engine->tracker, now, &offload->dummy);
@@ -188,7 +202,7 @@ show(const struct engine_offload *offload, const char *argument OVS_UNUSED, stru
     int on = 0;
 
     ct_offload_enabled(offload->engine->tracker, &on);
-    ds_put_format(ds, "offload %s, %s\n", on ? "on" : "off",
+    ds_put_format(ds, "libctoffload %s, offload %s, %s\n", ct_version(), on ? "on" : "off",
                   offload->dummy ? "providers: dummy, ports" : "no provider");
     format_connections(offload, &carried, false, ds);
 }

@@ -1,14 +1,11 @@
 /*
- * A provider is told numbers of ports. A driver needs the device behind the number, which Open vSwitch
- * keeps for its own flow offload: here it is looked up in conn_add and in conn_established.
+ * A provider is told numbers of ports. A driver needs the device behind the number: here it is looked up in
+ * conn_add and in conn_established, and shown.
  */
 
 #include <config.h>
 
-#include "dpif.h"
 #include "hash.h"
-#include "netdev-offload.h"
-#include "netdev.h"
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/hmap.h"
 #include "ovs-thread.h"
@@ -35,56 +32,14 @@ struct ports {
     struct hmap records;
 };
 
-/* --- devices ------------------------------------------------------------------------------------ */
-
-/* Ports are kept by number and type of datapath, and types are compared as pointers. A tracker knows
- * neither: types are learned as ports are added (the linker puts __wrap_... in front of the function). */
-static struct ovs_mutex types_mutex = OVS_MUTEX_INITIALIZER;
-static const char *types[4] OVS_GUARDED_BY(types_mutex);
-
-int __real_netdev_ports_insert(struct netdev *, struct dpif_port *);
-int __wrap_netdev_ports_insert(struct netdev *, struct dpif_port *);
-
-int
-__wrap_netdev_ports_insert(struct netdev *netdev, struct dpif_port *port)
-{
-    const char *type = netdev_get_dpif_type(netdev);
-
-    ovs_mutex_lock(&types_mutex);
-    for (size_t i = 0; i < ARRAY_SIZE(types) && types[i] != type; i++) {
-        if (!types[i]) {
-            types[i] = type;
-            break;
-        }
-    }
-    ovs_mutex_unlock(&types_mutex);
-    return __real_netdev_ports_insert(netdev, port);
-}
-
-static struct netdev *
-device_of_port(uint32_t number)
-{
-    struct netdev *netdev = NULL;
-
-    ovs_mutex_lock(&types_mutex);
-    for (size_t i = 0; i < ARRAY_SIZE(types) && types[i] && !netdev; i++) {
-        netdev = netdev_ports_get(u32_to_odp(number), types[i]);
-    }
-    ovs_mutex_unlock(&types_mutex);
-    return netdev;
-}
-
 /* --- records ------------------------------------------------------------------------------------ */
 
 static void
 set_port(struct port *port, uint32_t number)
 {
-    struct netdev *netdev = device_of_port(number);
-
     free(port->device);
     port->number = number;
-    port->device = netdev ? xstrdup(netdev_get_name(netdev)) : NULL;
-    netdev_close(netdev);
+    port->device = device_of_port(number);
 }
 
 static struct record *

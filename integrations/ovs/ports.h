@@ -19,4 +19,7 @@ void ports_destroy(struct ports *);
 /* Appends what the provider was told of a connection; nothing if it does not have it. */
 void ports_format(struct ports *, uint64_t connection, struct ds *);
 
+/* The name of the device behind a port of a datapath, to be freed; NULL if there is none. */
+char *device_of_port(uint32_t port);
+
 #endif

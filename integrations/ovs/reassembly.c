@@ -3,9 +3,10 @@
  * whole and tracks it as one packet; here are the packets that it holds meanwhile. This file provides
  * lib/ipf.h for the commands `ovs-appctl dpctl/ipf-...`.
  *
- * A fragment that comes back goes on in a batch like the one that it came in: of its zone, its protocol
- * and its place in the pipeline. When there is no room it waits for the next one; what waits too long is
- * dropped, as by Open vSwitch.
+ * A fragment that comes back goes on with the batch that brought the last one, if that is of its kind, and
+ * so are those that the batch has no room for (pipeline.c). Others wait for a batch of their kind: fragments
+ * whose datagram did not become whole, and those that came by another port than the last one. What waits
+ * too long is dropped, as by Open vSwitch.
  */
 
 #include <config.h>
@@ -32,6 +33,9 @@ VLOG_DEFINE_THIS_MODULE(conntrack_reassembly);
 #define MOST_FRAGMENTS 5000
 #define MOST_WAITING_MS 10000
 
+/* A datagram in one frame is no longer than Open vSwitch says that a frame may be. */
+#define LONGEST_PACKET (UINT16_MAX - ETH_HEADER_LEN)
+
 /* Later versions would also say where the routing header is. */
 #if OVS_VERSION >= 305
 #define AND_NO_ROUTING_HEADER , NULL
@@ -46,9 +50,7 @@ VLOG_DEFINE_THIS_MODULE(conntrack_reassembly);
 struct datagram {
     struct in6_addr src, dst;           /* IPv4 addresses are mapped. */
     uint32_t identification;
-    uint32_t recirc_id;
-    uint16_t zone;
-    ovs_be16 dl_type;
+    struct fragment_kind kind;
     uint8_t protocol;                   /* IPv4 only: fragments of IPv6 may differ in it. */
 };
 
@@ -64,7 +66,6 @@ struct fragment {
 
 struct ipf {
     struct engine *engine;
-    atomic_count fragments;             /* In both lists. Without any there is nothing to ask. */
 
     struct ovs_mutex mutex;
     struct ovs_list held;               /* In the order of arrival. */
@@ -89,6 +90,7 @@ configure(struct ipf *ipf)
         .max_frags = ipf->most,
         .min_v4_frag_size = MIN(ipf->smallest[0], UINT16_MAX),
         .min_v6_frag_size = MIN(ipf->smallest[1], UINT16_MAX),
+        .max_packet = LONGEST_PACKET,
     };
 
     return conntrack_set_ipf(ipf->engine->tracker, &settings);
@@ -104,7 +106,7 @@ reassembly_create(struct engine *engine)
     ovs_mutex_init(&ipf->mutex);
     ovs_list_init(&ipf->held);
     ovs_list_init(&ipf->waiting);
-    atomic_count_init(&ipf->fragments, 0);
+    atomic_count_init(&engine->fragments, 0);
     ovs_mutex_lock(&ipf->mutex);
     ipf->enabled[0] = ipf->enabled[1] = true;
     if (!conntrack_get_ipf_status(engine->tracker, &status)) {
@@ -124,7 +126,7 @@ forget(struct ipf *ipf, struct fragment *fragment)
     OVS_REQUIRES(ipf->mutex)
 {
     ovs_list_remove(&fragment->node);
-    atomic_count_dec(&ipf->fragments);
+    atomic_count_dec(&ipf->engine->fragments);
     free(fragment);
 }
 
@@ -146,28 +148,6 @@ reassembly_destroy(struct ipf *ipf)
 }
 
 /* --- there -------------------------------------------------------------------------------------- */
-
-/* The library decides what a fragment is, and what it holds must have a record. So this says yes to every
- * fragment of any make, and to some packets that are none: IPv6 with extension headers. */
-static bool
-may_be_fragment(const struct dp_packet *packet)
-{
-    const struct ip_header *ip = dp_packet_l3(packet);
-    const struct ovs_16aligned_ip6_hdr *ip6 = dp_packet_l3(packet);
-
-    if (IP_VER(ip->ip_ihl_ver) == 4) {
-        return IP_IS_FRAGMENT(ip->ip_frag_off);
-    }
-    switch (ip6->ip6_ctlun.ip6_un1.ip6_un1_nxt) {
-    case IPPROTO_TCP:
-    case IPPROTO_UDP:
-    case IPPROTO_ICMPV6:
-    case IPPROTO_SCTP:
-        return false;
-    default:
-        return true;
-    }
-}
 
 static void
 record_v4(struct fragment *to, const struct dp_packet *packet)
@@ -201,30 +181,24 @@ record_v6(struct fragment *to, const struct dp_packet *packet)
     }
 }
 
-/* A packet that has a network header goes to the library: if it may be a fragment, it is noted as held
- * before it is, because whoever brings the last one may have it back at once. */
+/* What may be a fragment is noted as held before it is, because whoever brings the last one may have it
+ * back at once. */
 struct fragment *
 reassembly_note(struct ipf *ipf, struct dp_packet *packet, const struct engine_action *action)
 {
     const struct ip_header *ip = dp_packet_l3(packet);
-    struct fragment *fragment;
+    struct fragment *fragment = xzalloc(sizeof *fragment);
 
-    if (OVS_LIKELY(!may_be_fragment(packet))) {
-        return NULL;
-    }
-    fragment = xzalloc(sizeof *fragment);
     if (IP_VER(ip->ip_ihl_ver) == 4) {
         record_v4(fragment, packet);
     } else if (dp_packet_l3_size(packet) >= sizeof(struct ovs_16aligned_ip6_hdr)) {
         record_v6(fragment, packet);
     }
     fragment->packet = packet;
-    fragment->datagram.dl_type = action->dl_type;
-    fragment->datagram.zone = action->zone;
-    fragment->datagram.recirc_id = packet->md.recirc_id;
+    fragment->datagram.kind = fragment_kind(packet, action);
     ovs_mutex_lock(&ipf->mutex);
     ovs_list_push_back(&ipf->held, &fragment->node);
-    atomic_count_inc(&ipf->fragments);
+    atomic_count_inc(&ipf->engine->fragments);
     ovs_mutex_unlock(&ipf->mutex);
     return fragment;
 }
@@ -262,7 +236,14 @@ take(struct ipf *ipf, long long now)
         for (size_t i = 0; i < n; i++) {
             struct fragment *fragment = (struct fragment *) (uintptr_t) packets[i].cookie;
 
-            engine_conclude(ipf->engine, fragment->packet, &packets[i]);
+#if OVS_VERSION >= 400
+            if (engine_gave_up(ipf->engine, &packets[i])) {
+                dp_packet_delete(fragment->packet);
+                forget(ipf, fragment);
+                continue;
+            }
+#endif
+            engine_conclude(fragment->packet, &packets[i]);
             fragment->since = now;
             ovs_list_remove(&fragment->node);
             ovs_list_push_back(&ipf->waiting, &fragment->node);
@@ -270,29 +251,71 @@ take(struct ipf *ipf, long long now)
     } while (n == TAKEN);
 }
 
-/* Adds fragments that came back to a batch of packets that were tracked by `action`. */
-void
-reassembly_collect(struct ipf *ipf, struct dp_packet_batch *batch, const struct engine_action *action,
-                   uint32_t recirc_id, long long now)
+static bool
+same_kind(const struct fragment_kind *a, const struct fragment_kind *b)
+{
+    return a->recirc_id == b->recirc_id && a->in_port == b->in_port && a->zone == b->zone
+           && a->dl_type == b->dl_type;
+}
+
+static bool
+has_room(const struct dp_packet_batch *batch)
+{
+#if OVS_VERSION >= 400
+    return true;
+#else
+    return !dp_packet_batch_is_full(batch);
+#endif
+}
+
+/* Moves fragments that wait into a batch. False: there are more, and no room. */
+static bool
+fill(struct ipf *ipf, struct dp_packet_batch *batch, const struct fragment_kind *kind)
+    OVS_REQUIRES(ipf->mutex)
 {
     struct fragment *fragment;
 
-    if (OVS_LIKELY(!atomic_count_get(&ipf->fragments))) {
-        return;
-    }
-    ovs_mutex_lock(&ipf->mutex);
-    take(ipf, now);
     LIST_FOR_EACH_SAFE (fragment, node, &ipf->waiting) {
-        if (dp_packet_batch_is_full(batch)) {
-            break;
-        }
-        if (fragment->datagram.dl_type == action->dl_type && fragment->datagram.zone == action->zone
-            && fragment->datagram.recirc_id == recirc_id) {
+        if (same_kind(&fragment->datagram.kind, kind)) {
+            if (!has_room(batch)) {
+                return false;
+            }
             dp_packet_batch_add(batch, fragment->packet);
             forget(ipf, fragment);
         }
     }
+    return true;
+}
+
+bool
+reassembly_fill(struct ipf *ipf, struct dp_packet_batch *batch, const struct fragment_kind *kind)
+{
+    bool all;
+
+    ovs_mutex_lock(&ipf->mutex);
+    all = fill(ipf, batch, kind);
     ovs_mutex_unlock(&ipf->mutex);
+    return all;
+}
+
+/* Adds fragments that came back to a batch of their kind. */
+void
+reassembly_collect(struct ipf *ipf, struct dp_packet_batch *batch, const struct fragment_kind *kind,
+                   long long now)
+{
+    bool all;
+
+    ovs_mutex_lock(&ipf->mutex);
+    take(ipf, now);
+    all = fill(ipf, batch, kind);
+    ovs_mutex_unlock(&ipf->mutex);
+#if OVS_VERSION < 400
+    if (!all) {
+        pipeline_more(ipf, kind);
+    }
+#else
+    ovs_assert(all);
+#endif
 }
 
 /* Now and then: takes what expired, and drops what found no batch. */
@@ -301,7 +324,7 @@ reassembly_run(struct ipf *ipf, long long now)
 {
     struct fragment *fragment;
 
-    if (!atomic_count_get(&ipf->fragments)) {
+    if (!atomic_count_get(&ipf->engine->fragments)) {
         return;
     }
     ovs_mutex_lock(&ipf->mutex);
@@ -310,7 +333,7 @@ reassembly_run(struct ipf *ipf, long long now)
         if (now < fragment->since + MOST_WAITING_MS) {
             break;
         }
-        ipf->purged[fragment->datagram.dl_type == htons(ETH_TYPE_IPV6)]++;
+        ipf->purged[fragment->datagram.kind.dl_type == htons(ETH_TYPE_IPV6)]++;
         dp_packet_delete(fragment->packet);
         forget(ipf, fragment);
     }
@@ -390,7 +413,7 @@ ipf_get_status(struct ipf *ipf, struct ipf_status *to)
     ovs_mutex_lock(&ipf->mutex);
     status_of_protocol(&to->v4, &status.counts_v4, ipf, false);
     status_of_protocol(&to->v6, &status.counts_v6, ipf, true);
-    to->nfrag = atomic_count_get(&ipf->fragments);
+    to->nfrag = atomic_count_get(&ipf->engine->fragments);
     to->nfrag_max = ipf->most;
     ovs_mutex_unlock(&ipf->mutex);
     return 0;
@@ -416,8 +439,8 @@ static bool
 same_datagram(const struct datagram *a, const struct datagram *b)
 {
     return ipv6_addr_equals(&a->src, &b->src) && ipv6_addr_equals(&a->dst, &b->dst)
-           && a->identification == b->identification && a->recirc_id == b->recirc_id
-           && a->zone == b->zone && a->dl_type == b->dl_type && a->protocol == b->protocol;
+           && a->identification == b->identification && same_kind(&a->kind, &b->kind)
+           && a->protocol == b->protocol;
 }
 
 static char *
@@ -441,8 +464,8 @@ format_datagram(const struct ipf *ipf, const struct datagram *datagram)
     ds_put_cstr(&ds, ",dst=");
     ipv6_format_mapped(&datagram->dst, &ds);
     ds_put_format(&ds, ",recirc_id=%u,ip_id=%u,dl_type=0x%x,zone=%u,nw_proto=%u,num_fragments=%u"
-                  ",state=%s)", datagram->recirc_id, datagram->identification,
-                  ntohs(datagram->dl_type), datagram->zone, datagram->protocol, n,
+                  ",state=%s)", datagram->kind.recirc_id, datagram->identification,
+                  ntohs(datagram->kind.dl_type), datagram->kind.zone, datagram->protocol, n,
                   first && last ? "first/last frag" : first ? "first frag"
                   : last ? "last frag" : "other frag");
     return ds_steal_cstr(&ds);

@@ -14,72 +14,13 @@
 # usage: soak.sh BUILD PROGRAMS MINUTES     the stock build, the folder of our ovs-vswitchd
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-build=$(realpath "$1")
-programs=$(realpath "$2")
+. "$here/bed.sh"
 minutes=$3
-if [ -z "${SOAK_UNSHARED:-}" ]; then
-    SOAK_UNSHARED=1 exec unshare --mount --net --pid --fork --mount-proc "$0" "$@"
-fi
 RANDOM=20261121
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-mount -t tmpfs none /run
-mkdir -p /run/netns
 export ASAN_OPTIONS=log_path=$work/sanitizer,detect_leaks=1
-export OVS_RUNDIR=$work OVS_LOGDIR=$work OVS_DBDIR=$work
-export PATH=$programs:$build/vswitchd:$build/ovsdb:$build/utilities:$PATH
 python=/usr/bin/python3
-passed=0
-failed=0
 
-check() { # name, command
-    name=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-        echo "ok $name"
-    else
-        failed=$((failed + 1))
-        echo "!! $name failed"
-    fi
-}
-
-# --- the switch and its hosts ------------------------------------------------------------------------
-
-# Client 10.9.0.1 / fd09::1, server 10.9.0.2 / fd09::2. The client's public addresses, .70 to .79, are
-# nobody's; the server is told that they are to be found at the client's interface.
-hosts() {
-    for end in "client 1" "server 2"; do
-        set -- $end
-        ip netns add "$1"
-        ip link add "ovs-$1" type veth peer name eth netns "$1"
-        ip netns exec "$1" sh -ec "
-            sysctl -qw net.ipv6.conf.all.accept_dad=0
-            ip addr add 10.9.0.$2/24 dev eth
-            ip addr add fd09::$2/64 dev eth nodad
-            ip link set eth up
-            ip link set lo up
-            ethtool -K eth tx off rx off tso off gso off gro off >/dev/null 2>&1"
-        sysctl -qw "net.ipv6.conf.ovs-$1.disable_ipv6=1"
-        ip link set "ovs-$1" up
-        ethtool -K "ovs-$1" tx off rx off tso off gso off gro off >/dev/null 2>&1
-    done
-    mac=$(ip netns exec client cat /sys/class/net/eth/address)
-    for n in $(seq 70 79); do
-        ip netns exec server ip neigh replace "10.9.0.$n" lladdr "$mac" dev eth
-        ip netns exec server ip neigh replace "fd09::$n" lladdr "$mac" dev eth
-    done
-}
-
-switch() {
-    ovsdb-tool create "$work/conf.db" "$build/../src/vswitchd/vswitch.ovsschema"
-    ovsdb-server --detach --no-chdir --pidfile --log-file --remote="punix:$work/db.sock" 2>/dev/null
-    ovs-vsctl --no-wait init -- set Open_vSwitch . other_config:hw-offload=true
-    ovs-vswitchd --detach --no-chdir --pidfile --log-file --enable-dummy 2>/dev/null
-    ovs-vsctl -- add-br br0 -- set bridge br0 datapath_type=netdev fail-mode=secure \
-        -- add-port br0 ovs-client -- set interface ovs-client ofport_request=1 \
-        -- add-port br0 ovs-server -- set interface ovs-server ofport_request=2 \
-        -- --id=@dp create Datapath datapath_version=0 -- set Open_vSwitch . datapaths:netdev=@dp
+policies() {
     for zone in 1 2; do
         ovs-vsctl add-zone-tp netdev zone=$zone tcp_syn_sent=5 tcp_syn_recv=5 tcp_established=20 \
             tcp_fin_wait=5 tcp_time_wait=5 tcp_close=5 udp_first=5 udp_single=5 udp_multiple=10 \
@@ -162,12 +103,14 @@ one() { # kind of traffic
         dns-tcp) [ "$(client dig +short +tcp +tries=1 +time=2 @fd09::2 soak.test)" = 10.1.2.3 ] ;;
         ping) client ping -q -c 2 -i 0.2 -W 1 -s 3000 10.9.0.2 >/dev/null ;;
         ping6) client ping -q -c 2 -i 0.2 -W 1 -s 3000 fd09::2 >/dev/null ;;
+        ping-long) client ping -q -c 1 -W 1 -s 60000 10.9.0.2 >/dev/null ;;
+        ping6-long) client ping -q -c 1 -W 1 -s 60000 fd09::2 >/dev/null ;;
         iperf-tcp) iperf -t 4 -b 80M ;;
         iperf-udp) iperf -u -t 3 -b 20M ;;
     esac
 }
-curls="http4 http6 ftp-passive4 ftp-passive6 ftp-active4 ftp-active6 tftp dns dns-tcp ping ping6"
-kinds="$curls iperf-tcp iperf-udp"
+kinds="http4 http6 ftp-passive4 ftp-passive6 ftp-active4 ftp-active6 tftp dns dns-tcp ping ping6 ping-long
+    ping6-long iperf-tcp iperf-udp"
 
 # Goes round some kinds of traffic until it is told to stop, and notes what arrived.
 go_round() { # name, kinds
@@ -243,7 +186,7 @@ complaints() {
 
 hosts
 switch
-daemon=$(cat "$work/ovs-vswitchd.pid")
+policies
 pipeline 0
 services
 sleep 2
@@ -251,7 +194,7 @@ for kind in $kinds; do check "before: $kind" one "$kind"; done
 
 # Memory is compared between the end of the first minute, when every thread and table is there, and the
 # end of the last one.
-go_round a http4 http6 dns dns-tcp ping ping6 &
+go_round a http4 http6 dns dns-tcp ping ping6 ping-long ping6-long &
 go_round b ftp-passive4 ftp-active6 tftp ftp-active4 ftp-passive6 &
 go_round c iperf-tcp iperf-udp &
 changes=0

@@ -164,7 +164,8 @@ conntrack_execute(struct conntrack *ct, struct dp_packet_batch *batch, ovs_be16 
         action.nat = &nat;
     }
 
-    return engine_execute(ct->engine, batch, &action, now);
+    engine_execute(ct->engine, batch, &action, now);
+    return 0;
 }
 
 void

@@ -124,6 +124,16 @@ impl<P: Holdable> Fragments<P> for Reassembly<P> {
                 Offered::Refused(reason)
             }
             Offer::Whole(assembly) => Offered::Whole(assembly),
+            Offer::TooLong(pieces) => {
+                for (place, piece) in pieces {
+                    if place.offset == fragment.offset {
+                        *packet = piece;
+                    } else {
+                        self.give_up(piece, Reason::DatagramTooLong);
+                    }
+                }
+                Offered::Refused(Reason::DatagramTooLong)
+            }
         }
     }
 

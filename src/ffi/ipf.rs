@@ -22,6 +22,7 @@ fn limits_from_c(settings: &ct_ipf) -> Limits {
         smallest_v4: or16(settings.min_v4_frag_size, default.smallest_v4),
         smallest_v6: or16(settings.min_v6_frag_size, default.smallest_v6),
         lifetime: or(u64::from(settings.lifetime_ms), default.lifetime),
+        longest: or(u64::from(settings.max_packet), u64::from(default.longest)) as u32,
     }
 }
 
@@ -58,8 +59,8 @@ pub unsafe extern "C" fn conntrack_set_ipf(ct: *mut conntrack, settings: *const 
     guard(peek(ct), || {
         let fragments = &instance(ct)?.fragments;
         let settings = convert::read(settings)?;
-        if settings.v4 > 1 || settings.v6 > 1 || settings.reserved != 0 {
-            return Err(invalid("ct_ipf: v4 and v6 are 0 or 1, reserved is 0"));
+        if settings.v4 > 1 || settings.v6 > 1 {
+            return Err(invalid("ct_ipf: v4 and v6 are 0 or 1"));
         }
         fragments.set_limits(limits_from_c(&settings))?;
         let reassembler = fragments.reassembler();
@@ -98,6 +99,8 @@ pub unsafe extern "C" fn conntrack_get_ipf_status(
             max_bytes: limits.bytes,
             counts_v4: counts_of(fragments, Family::V4),
             counts_v6: counts_of(fragments, Family::V6),
+            max_packet: limits.longest,
+            reserved: 0,
         };
         convert::write(status, &value)
     })

@@ -460,8 +460,9 @@ pub struct ct_ipf {
     pub min_v6_frag_size: u16,
     /// Milliseconds in which a datagram must become whole; 0: 15,000.
     pub lifetime_ms: u32,
-    /// Must be 0.
-    pub reserved: u32,
+    /// Longest packet that fragments may make, in bytes from its IP header on; 0: as long as IP allows.
+    /// The fragments of a longer one are CT_STATE_INVALID once all are there.
+    pub max_packet: u32,
     /// Bytes of all packets that are held, at most; 0: 16 MiB.
     pub max_bytes: u64,
 }
@@ -512,6 +513,10 @@ pub struct ct_ipf_status {
     pub counts_v4: ct_ipf_counts,
     /// Of IPv6.
     pub counts_v6: ct_ipf_counts,
+    /// Longest packet that fragments may make, in bytes from its IP header on.
+    pub max_packet: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// TCP sequence numbers are checked.

@@ -11,14 +11,16 @@ const IPV6_HEADER: usize = 40;
 /// A datagram that is whole.
 pub struct Assembly<P> {
     datagram: Datagram<P>,
-    /// From the IP header on; empty when the fragments are too much for one.
+    /// From the IP header on.
     packet: Vec<u8>,
     /// Length of the packet's IP header and extension headers.
     header: usize,
 }
 
 impl<P: Piece> Assembly<P> {
-    pub(super) fn new(datagram: Datagram<P>) -> Assembly<P> {
+    /// The datagram itself when its packet would have more bytes than `longest`, or than its IP header
+    /// can tell.
+    pub(super) fn new(datagram: Datagram<P>, longest: u32) -> Result<Assembly<P>, Datagram<P>> {
         let mut packet = Vec::new();
         let mut header = 0;
         let pieces = datagram.pieces();
@@ -30,21 +32,19 @@ impl<P: Piece> Assembly<P> {
                 Family::V4 => header + total,
                 Family::V6 => header.saturating_sub(IPV6_HEADER) + total,
             };
-            if counted > usize::from(u16::MAX) {
-                // No IP packet can be so long: the parser will refuse an empty one.
-                packet.clear();
-            } else {
-                packet.reserve_exact(total);
-                for (place, piece) in pieces {
-                    packet.extend(data(place, piece.piece()));
-                }
+            if counted > usize::from(u16::MAX) || header + total > longest as usize {
+                return Err(datagram);
+            }
+            packet.reserve_exact(total);
+            for (place, piece) in pieces {
+                packet.extend(data(place, piece.piece()));
             }
         }
-        Assembly {
+        Ok(Assembly {
             datagram,
             packet,
             header,
-        }
+        })
     }
 
     /// The packet, from its IP header on. Its length must stay.

@@ -63,6 +63,8 @@ pub struct Limits {
     pub smallest_v6: u16,
     /// Milliseconds in which a datagram must become whole (Open vSwitch: 15 s).
     pub lifetime: u64,
+    /// Longest packet that fragments may make, in bytes from its IP header on.
+    pub longest: u32,
 }
 
 impl Default for Limits {
@@ -73,6 +75,7 @@ impl Default for Limits {
             smallest_v4: 1200,
             smallest_v6: 1280,
             lifetime: 15_000,
+            longest: Limits::LONGEST_PACKET,
         }
     }
 }
@@ -80,6 +83,9 @@ impl Default for Limits {
 impl Limits {
     /// The most fragments that may be allowed.
     pub const MOST_FRAGMENTS: u32 = 5000;
+
+    /// The longest packet that IP has: IPv6's payload length does not count its header.
+    pub const LONGEST_PACKET: u32 = 40 + u16::MAX as u32;
 
     /// Refuses what cannot be.
     ///
@@ -108,6 +114,8 @@ pub enum Offer<P> {
     Refused(P, Reason),
     /// Its datagram is whole.
     Whole(Assembly<P>),
+    /// Its datagram is whole, but longer than a packet may be: the fragments and where they stood.
+    TooLong(Vec<(Fragment, P)>),
 }
 
 macro_rules! counts {
@@ -239,13 +247,13 @@ impl<P: Piece> Reassembler<P> {
         if fragment.is_atomic() {
             self.add(family, Count::Accepted, 1);
             self.add(family, Count::Completed, 1);
-            return Offer::Whole(Assembly::new(Datagram::begun(packet, *fragment, now)));
+            return whole(Datagram::begun(packet, *fragment, now), &limits);
         }
         if !self.reserve(bytes, &limits) {
             self.add(family, Count::Full, 1);
             return Offer::Refused(packet, Reason::Fragment);
         }
-        self.insert(packet, fragment, zone, now, limits.lifetime)
+        self.insert(packet, fragment, zone, now, &limits)
     }
 
     fn insert(
@@ -254,7 +262,7 @@ impl<P: Piece> Reassembler<P> {
         fragment: &Fragment,
         zone: u16,
         now: Time,
-        lifetime: u64,
+        limits: &Limits,
     ) -> Offer<P> {
         let family = fragment.family;
         let bytes = packet.piece().len();
@@ -262,7 +270,11 @@ impl<P: Piece> Reassembler<P> {
         let mut shard = lock(self.shard(&key));
         let refused = match shard.entry(key) {
             Entry::Vacant(vacant) => {
-                vacant.insert(Datagram::begun(packet, *fragment, now.plus(lifetime)));
+                vacant.insert(Datagram::begun(
+                    packet,
+                    *fragment,
+                    now.plus(limits.lifetime),
+                ));
                 None
             }
             Entry::Occupied(mut occupied) => {
@@ -274,7 +286,7 @@ impl<P: Piece> Reassembler<P> {
                     self.add(family, Count::Accepted, 1);
                     self.add(family, Count::Completed, datagram.len());
                     self.release(datagram.len(), datagram.bytes());
-                    return Offer::Whole(Assembly::new(datagram));
+                    return whole(datagram, limits);
                 } else {
                     None
                 }
@@ -360,5 +372,13 @@ impl<P: Piece> Reassembler<P> {
 
     fn shard(&self, key: &Key) -> &Shard<P> {
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
+    }
+}
+
+/// What becomes of a datagram that is whole.
+fn whole<P: Piece>(datagram: Datagram<P>, limits: &Limits) -> Offer<P> {
+    match Assembly::new(datagram, limits.longest) {
+        Ok(assembly) => Offer::Whole(assembly),
+        Err(datagram) => Offer::TooLong(datagram.into_pieces().collect()),
     }
 }

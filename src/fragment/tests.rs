@@ -357,7 +357,7 @@ fn limits_out_of_range_are_refused() {
 }
 
 #[test]
-fn a_datagram_longer_than_any_packet_is_an_empty_one() {
+fn a_datagram_longer_than_any_packet_is_given_back() {
     // The first fragment's options make it so: no fragment alone can tell.
     let packet = datagram(Family::V4, 100);
     let first = fragment(&packet, 7, 0, true, &packet[20..68]);
@@ -368,10 +368,36 @@ fn a_datagram_longer_than_any_packet_is_an_empty_one() {
     let second = fragment(&packet, 7, 48, true, &zeros[48..60_040]);
     assert!(matches!(offer(&reassembler, &second, 0, 0), Offer::Held));
     let last = fragment(&packet, 7, 60_040, false, &zeros[60_040..65_515]);
-    let Offer::Whole(mut assembly) = offer(&reassembler, &last, 0, 0) else {
-        panic!("whole");
+    let Offer::TooLong(pieces) = offer(&reassembler, &last, 0, 0) else {
+        panic!("too long");
     };
-    assert!(assembly.packet().is_empty());
+    let offsets: Vec<u16> = pieces.iter().map(|(place, _)| place.offset).collect();
+    assert_eq!(offsets, [0, 48, 60_040]);
+    assert_eq!(reassembler.held(), 0);
+}
+
+#[test]
+fn the_longest_packet_that_fragments_may_make_can_be_set() {
+    for family in [Family::V4, Family::V6] {
+        let packet = datagram(family, 100);
+        let length = packet.len() as u32;
+        for (longest, fits) in [(length - 1, false), (length, true)] {
+            let reassembler = reassembler(Limits {
+                longest,
+                ..lenient()
+            });
+            let answers: Vec<_> = fragments(&packet, 7, 48)
+                .iter()
+                .map(|piece| offer(&reassembler, piece, 0, 0))
+                .collect();
+            match answers.last() {
+                Some(Offer::Whole(_)) => assert!(fits),
+                Some(Offer::TooLong(pieces)) => assert!(!fits && pieces.len() == 3),
+                _ => panic!("all fragments are there"),
+            }
+            assert_eq!(reassembler.held(), 0);
+        }
+    }
 }
 
 proptest! {
@@ -407,6 +433,7 @@ proptest! {
             match offer(&reassembler, piece, number, 0) {
                 Offer::Held => {}
                 Offer::Refused(_, reason) => prop_assert!(false, "{reason:?}"),
+                Offer::TooLong(_) => prop_assert!(false, "none is that long"),
                 Offer::Whole(mut assembly) => {
                     let header = if v6 { 40 } else { 20 };
                     let payload = packets[*id][header..].to_vec();

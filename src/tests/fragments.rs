@@ -181,6 +181,35 @@ fn what_does_not_become_whole_comes_back_invalid() {
 }
 
 #[test]
+fn fragments_of_a_datagram_that_is_too_long_are_invalid_at_once() {
+    for (a, b) in [(Ip::v4(1), Ip::v4(2)), (Ip::v6(1), Ip::v6(2))] {
+        let setup = setup();
+        let packet = udp(a, 7, b, 80, &[5; 200]);
+        let pieces = fragments(&packet, 9, 80);
+        let longest = |longest| Limits {
+            longest,
+            ..setup.reassembly.reassembler().limits()
+        };
+        let length = packet.len() as u32;
+        assert!(setup.reassembly.set_limits(longest(length - 1)).is_ok());
+        let out = setup.send(pieces.clone(), &COMMIT, 0);
+        assert_eq!(out.len(), 3);
+        for frame in &out {
+            assert_eq!(frame.metadata.state, state::TRK | state::INV);
+            assert_eq!(frame.metadata.reason, Reason::DatagramTooLong);
+            assert!(pieces.contains(&frame.bytes), "as it came");
+        }
+        assert_eq!(out[0].in_port, 2, "the last one stays in its batch");
+        assert_eq!(setup.engine.connections(), 0);
+        assert_eq!(setup.engine.reason_count(Reason::DatagramTooLong), 1);
+        assert!(setup.reassembly.set_limits(longest(length)).is_ok());
+        for frame in setup.send(pieces, &COMMIT, 0) {
+            assert_eq!(frame.metadata.state, state::TRK | state::NEW);
+        }
+    }
+}
+
+#[test]
 fn without_reassembly_every_fragment_is_invalid() {
     let setup = setup();
     for family in [crate::packet::Family::V4, crate::packet::Family::V6] {
@@ -245,6 +274,10 @@ fn the_limits_are_those_of_open_vswitch_until_others_are_set() {
     assert_eq!(limits.fragments, 1000);
     assert_eq!((limits.smallest_v4, limits.smallest_v6), (1200, 1280));
     assert_eq!((limits.lifetime, Limits::MOST_FRAGMENTS), (15_000, 5000));
+    assert_eq!(
+        limits.longest, 65_575,
+        "what IPv6 can say without jumbograms"
+    );
     let most = Limits {
         fragments: 5000,
         smallest_v4: 400,

@@ -65,12 +65,12 @@ layouts! {
     }
     ct_expectation { tuple, parent, parent_id, remaining_ms, mark, reserved, label }
     ct_ipf {
-        size, v4, v6, max_frags, min_v4_frag_size, min_v6_frag_size, lifetime_ms, reserved, max_bytes
+        size, v4, v6, max_frags, min_v4_frag_size, min_v6_frag_size, lifetime_ms, max_packet, max_bytes
     }
     ct_ipf_counts { accepted, completed, expired, too_small, overlapping, full, flushed }
     ct_ipf_status {
         size, v4, v6, max_frags, frags, min_v4_frag_size, min_v6_frag_size, lifetime_ms, max_bytes,
-        counts_v4, counts_v6
+        counts_v4, counts_v6, max_packet, reserved
     }
     ct_offload_tcp_side {
         flags, scale, sent_end, reply_end, max_win, max_ack
