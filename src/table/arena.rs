@@ -14,15 +14,17 @@
 //! leave the newest chunk in runs of contiguous numbers, so a thread's connections are neighbours and
 //! two threads that insert don't write the same lines.
 
-use super::due::Due;
+use super::due::{BLOCK, BLOCKS, Due};
 use super::entry::{Cold, Eight, Hot};
 use super::memory::Plane;
+use super::summary::Summaries;
 use crate::error::Error;
 use crate::packet::Family;
 use crate::sync::line::CachePadded;
 use crate::sync::spin::Spin;
 use crate::sync::stripe::{self, STRIPES};
 use crate::sync::{AtomicI64, AtomicPtr, AtomicU32, Mutex, Ordering, lock};
+use crate::tuple::Tuple;
 
 /// Bits of a record's number that are its place in its chunk.
 pub(super) const PLACE_BITS: u32 = if cfg!(loom) {
@@ -53,6 +55,7 @@ struct Chunk {
     extension: AtomicPtr<Eight>,
     account: AtomicPtr<Eight>,
     due: AtomicPtr<Due>,
+    summaries: AtomicPtr<Summaries>,
 }
 
 /// What owns the memory behind a chunk's pointers.
@@ -64,6 +67,8 @@ struct Planes {
     account: Option<Plane<Eight>>,
     /// One value; a vector, because a box may not be moved while it is pointed into.
     due: Vec<Due>,
+    /// One for each block.
+    summaries: Plane<Summaries>,
 }
 
 /// Free records of one stripe and family.
@@ -124,6 +129,7 @@ impl Arena {
             extension: AtomicPtr::default(),
             account: AtomicPtr::default(),
             due: AtomicPtr::default(),
+            summaries: AtomicPtr::default(),
         };
         let magazine = || Magazine {
             numbers: [0; 2 * LOT],
@@ -134,7 +140,7 @@ impl Arena {
             credit: 0,
         };
         // Enough for the limit at creation and for any that is set later within reason; the directory
-        // of the largest table would be 1.5 MB.
+        // of the largest table would be 1.8 MB.
         Arena {
             chunks: (0..MOST_CHUNKS).map(|_| chunk()).collect(),
             used: AtomicU32::new(0),
@@ -204,6 +210,20 @@ impl Arena {
     #[inline]
     pub(super) fn due(&self, chunk: usize) -> &Due {
         line(self.chunks[chunk].due.load(Ordering::Relaxed), 0)
+    }
+
+    /// The summaries of a record's block.
+    #[inline]
+    pub(super) fn summaries(&self, number: u32) -> &Summaries {
+        let first = self.chunk(number).summaries.load(Ordering::Relaxed);
+        line(first, (number as usize % CHUNK / BLOCK) as u32)
+    }
+
+    /// Notes in its summary what a record is about to be. Before it is published.
+    #[inline]
+    pub(super) fn summarise(&self, number: u32, original: &Tuple, reply: Option<&Tuple>) {
+        let place = number as usize % BLOCK;
+        self.summaries(number).note(place, original, reply);
     }
 
     /// The lines that a look-up of this record will touch.
@@ -389,6 +409,9 @@ impl Arena {
         chunk
             .due
             .store(planes.due.as_ptr().cast_mut(), Ordering::Relaxed);
+        chunk
+            .summaries
+            .store(planes.summaries.as_ptr(), Ordering::Relaxed);
         for (pointer, plane) in [
             (&chunk.wide, &planes.wide),
             (&chunk.extension, &planes.extension),
@@ -421,6 +444,7 @@ impl Arena {
             if let Ok(planes) = new_planes(family, extension) {
                 planes.hot.populate(CHUNK);
                 planes.cold.populate(CHUNK);
+                planes.summaries.populate(BLOCKS);
                 let mut depot = lock(&self.depot);
                 depot.spare[kind].get_or_insert(planes);
             }
@@ -437,6 +461,7 @@ impl Arena {
             let planes = depot.planes.last().expect("a chunk was added");
             planes.hot.populate(CHUNK);
             planes.cold.populate(CHUNK);
+            planes.summaries.populate(BLOCKS);
             depot.fresh[Family::V4 as usize] = (0, 0);
             for lot in 0..count / LOT {
                 let first = first + (lot * LOT) as u32;
@@ -480,6 +505,7 @@ fn new_planes(family: Family, extension: bool) -> Result<Planes, Error> {
         },
         account: None,
         due: vec![Due::new()],
+        summaries: Plane::map(BLOCKS)?,
     })
 }
 
