@@ -14,8 +14,8 @@
 //! leave the newest chunk in runs of contiguous numbers, so a thread's connections are neighbours and
 //! two threads that insert don't write the same lines.
 
-use super::due::{BLOCK, BLOCKS, Due};
-use super::entry::{Cold, Eight, Hot};
+use super::due::Due;
+use super::entry::{Cold, Eight, Hot, Line};
 use super::memory::Plane;
 use super::summary::Summaries;
 use crate::error::Error;
@@ -24,7 +24,6 @@ use crate::sync::line::CachePadded;
 use crate::sync::spin::Spin;
 use crate::sync::stripe::{self, STRIPES};
 use crate::sync::{AtomicI64, AtomicPtr, AtomicU32, Mutex, Ordering, lock};
-use crate::tuple::Tuple;
 
 /// Bits of a record's number that are its place in its chunk.
 pub(super) const PLACE_BITS: u32 = if cfg!(loom) {
@@ -54,8 +53,23 @@ struct Chunk {
     wide: AtomicPtr<Eight>,
     extension: AtomicPtr<Eight>,
     account: AtomicPtr<Eight>,
-    due: AtomicPtr<Due>,
-    summaries: AtomicPtr<Summaries>,
+    beside: AtomicPtr<Beside>,
+}
+
+/// What a chunk knows of its records, apart from them.
+#[repr(align(64))]
+struct Beside {
+    due: Due,
+    summaries: Summaries,
+}
+
+impl Line for Beside {
+    fn zeroed() -> Beside {
+        Beside {
+            due: Due::new(),
+            summaries: Summaries::unused(),
+        }
+    }
 }
 
 /// What owns the memory behind a chunk's pointers.
@@ -65,10 +79,8 @@ struct Planes {
     wide: Option<Plane<Eight>>,
     extension: Option<Plane<Eight>>,
     account: Option<Plane<Eight>>,
-    /// One value; a vector, because a box may not be moved while it is pointed into.
-    due: Vec<Due>,
-    /// One for each block.
-    summaries: Plane<Summaries>,
+    /// One value.
+    beside: Plane<Beside>,
 }
 
 /// Free records of one stripe and family.
@@ -128,8 +140,7 @@ impl Arena {
             wide: AtomicPtr::default(),
             extension: AtomicPtr::default(),
             account: AtomicPtr::default(),
-            due: AtomicPtr::default(),
-            summaries: AtomicPtr::default(),
+            beside: AtomicPtr::default(),
         };
         let magazine = || Magazine {
             numbers: [0; 2 * LOT],
@@ -140,7 +151,7 @@ impl Arena {
             credit: 0,
         };
         // Enough for the limit at creation and for any that is set later within reason; the directory
-        // of the largest table would be 1.8 MB.
+        // of the largest table would be 1.5 MB.
         Arena {
             chunks: (0..MOST_CHUNKS).map(|_| chunk()).collect(),
             used: AtomicU32::new(0),
@@ -209,21 +220,13 @@ impl Arena {
     /// Who is due in a chunk in use.
     #[inline]
     pub(super) fn due(&self, chunk: usize) -> &Due {
-        line(self.chunks[chunk].due.load(Ordering::Relaxed), 0)
+        &line(self.chunks[chunk].beside.load(Ordering::Relaxed), 0).due
     }
 
-    /// The summaries of a record's block.
+    /// The summaries of a chunk in use.
     #[inline]
-    pub(super) fn summaries(&self, number: u32) -> &Summaries {
-        let first = self.chunk(number).summaries.load(Ordering::Relaxed);
-        line(first, (number as usize % CHUNK / BLOCK) as u32)
-    }
-
-    /// Notes in its summary what a record is about to be. Before it is published.
-    #[inline]
-    pub(super) fn summarise(&self, number: u32, original: &Tuple, reply: Option<&Tuple>) {
-        let place = number as usize % BLOCK;
-        self.summaries(number).note(place, original, reply);
+    pub(super) fn summaries(&self, chunk: usize) -> &Summaries {
+        &line(self.chunks[chunk].beside.load(Ordering::Relaxed), 0).summaries
     }
 
     /// The lines that a look-up of this record will touch.
@@ -407,11 +410,8 @@ impl Arena {
         chunk.hot.store(planes.hot.as_ptr(), Ordering::Relaxed);
         chunk.cold.store(planes.cold.as_ptr(), Ordering::Relaxed);
         chunk
-            .due
-            .store(planes.due.as_ptr().cast_mut(), Ordering::Relaxed);
-        chunk
-            .summaries
-            .store(planes.summaries.as_ptr(), Ordering::Relaxed);
+            .beside
+            .store(planes.beside.as_ptr(), Ordering::Relaxed);
         for (pointer, plane) in [
             (&chunk.wide, &planes.wide),
             (&chunk.extension, &planes.extension),
@@ -444,7 +444,7 @@ impl Arena {
             if let Ok(planes) = new_planes(family, extension) {
                 planes.hot.populate(CHUNK);
                 planes.cold.populate(CHUNK);
-                planes.summaries.populate(BLOCKS);
+                planes.beside.populate(1);
                 let mut depot = lock(&self.depot);
                 depot.spare[kind].get_or_insert(planes);
             }
@@ -461,7 +461,7 @@ impl Arena {
             let planes = depot.planes.last().expect("a chunk was added");
             planes.hot.populate(CHUNK);
             planes.cold.populate(CHUNK);
-            planes.summaries.populate(BLOCKS);
+            planes.beside.populate(1);
             depot.fresh[Family::V4 as usize] = (0, 0);
             for lot in 0..count / LOT {
                 let first = first + (lot * LOT) as u32;
@@ -494,6 +494,8 @@ impl Arena {
 
 fn new_planes(family: Family, extension: bool) -> Result<Planes, Error> {
     let wide = family == Family::V6;
+    let beside = Plane::<Beside>::map(1)?;
+    line(beside.as_ptr(), 0).due.clear();
     Ok(Planes {
         hot: Plane::map(CHUNK)?,
         cold: Plane::map(CHUNK)?,
@@ -504,8 +506,7 @@ fn new_planes(family: Family, extension: bool) -> Result<Planes, Error> {
             None
         },
         account: None,
-        due: vec![Due::new()],
-        summaries: Plane::map(BLOCKS)?,
+        beside,
     })
 }
 

@@ -8,9 +8,9 @@
 //!                                                                            ▼
 //!                    chunks of records in planes: hot │ cold │ wide │ extension │ account
 //!                    (arena, entry)                ▲
-//!                                                  │ blocks of 256 neighbours: the earliest expiry
-//!                                                  │ of each (due), and of each record what
-//!                                                  └ walks ask first (summary, walk)
+//!                                                  │ blocks of 256 neighbours, earliest expiry each
+//!                                                  │ (due); of each record, what walks ask first
+//!                                                  └ (summary, walk)
 //! ```
 //!
 //! Who may do what, and how they don't get in each other's way:
@@ -459,8 +459,7 @@ impl Table {
             word,
         };
         guard.fill(new, at.epoch);
-        self.arena
-            .summarise(number, &new.original, new.reply.as_ref());
+        self.summarise(number, new);
         // Release: pairs with the Acquire of whoever reads the word; the record is complete.
         hot.word.store(word | LOCK, Release);
         let linked = chain

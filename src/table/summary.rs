@@ -20,8 +20,7 @@
 //! The signature has no secret. Whoever chooses addresses of one signature makes a walk open their
 //! records for nothing, which is what every walk did without summaries.
 
-use super::due::BLOCK;
-use super::entry::Line;
+use super::arena::CHUNK;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{AtomicU16, AtomicU32};
 use crate::tuple::{Tuple, Zone};
@@ -43,11 +42,15 @@ pub enum Address {
 /// Bits of the signature of one address.
 const BITS: u32 = 8;
 
-/// The signature of an address.
+/// The signatures of a record that was never used.
+const UNUSED: u32 = 0;
+
+/// The signature of an address: never zero.
 #[inline]
 const fn signature(address: u128) -> u32 {
     let folded = address as u64 ^ ((address >> 64) as u64).rotate_left(32);
-    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS)) as u32
+    let signature = (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS)) as u32;
+    if signature == 0 { 1 } else { signature }
 }
 
 /// What summaries are asked for: a zone, any of the addresses, both, or nothing.
@@ -78,35 +81,27 @@ impl Wanted {
         self.mask |= mask;
         self
     }
-
-    /// Nothing is asked: every record would do.
-    #[must_use]
-    pub const fn is_any(&self) -> bool {
-        self.zone.is_none() && self.mask == 0
-    }
 }
 
-/// The summaries of a block of records.
-#[repr(align(64))]
+/// The summaries of a chunk of records.
 pub(super) struct Summaries {
-    zones: [AtomicU16; BLOCK],
-    signatures: [AtomicU32; BLOCK],
+    zones: [AtomicU16; CHUNK],
+    signatures: [AtomicU32; CHUNK],
 }
 
 #[cfg(not(any(loom, miri)))]
-const _: () = assert!(size_of::<Summaries>() == 6 * BLOCK);
-
-impl Line for Summaries {
-    fn zeroed() -> Summaries {
-        Summaries {
-            zones: std::array::from_fn(|_| AtomicU16::new(0)),
-            signatures: std::array::from_fn(|_| AtomicU32::new(0)),
-        }
-    }
-}
+const _: () = assert!(size_of::<Summaries>() == 6 * CHUNK);
 
 impl Summaries {
-    /// Notes what the record at `place` of the block is about to be.
+    /// Those of records that were never used: all bytes zero.
+    pub(super) fn unused() -> Summaries {
+        Summaries {
+            zones: std::array::from_fn(|_| AtomicU16::new(0)),
+            signatures: std::array::from_fn(|_| AtomicU32::new(UNUSED)),
+        }
+    }
+
+    /// Notes what the record at `place` of the chunk is about to be.
     #[inline]
     pub(super) fn note(&self, place: usize, original: &Tuple, reply: Option<&Tuple>) {
         let there = signature(original.src) | signature(original.dst) << BITS;
@@ -126,7 +121,10 @@ impl Summaries {
             signatures,
             mask,
         } = *wanted;
-        let fits = |found: &AtomicU32| (found.load(Relaxed) ^ signatures) & mask == 0;
+        let fits = |found: &AtomicU32| {
+            let found = found.load(Relaxed);
+            (found ^ signatures) & mask == 0 && found != UNUSED
+        };
         let found = &self.signatures[from..];
         let ahead = match zone {
             None => found.iter().position(fits),
