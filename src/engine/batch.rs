@@ -37,7 +37,7 @@ use crate::offload::dispatch::Dispatch;
 use crate::packet::{self, Facts, Hints, Segment, Transport, fragment, proto};
 use crate::reason::Reason;
 use crate::sync::processor::Loop;
-use crate::table::{At, Flags, Guard, Place, Probe};
+use crate::table::{At, Flags, Guard, Name, Place, Probe};
 use crate::track::timeout::Class;
 use crate::track::{self, Outcome, handover};
 use crate::tuple::{Direction, Key, Side, Tuple};
@@ -61,7 +61,7 @@ pub(super) struct Slot<'e> {
     pub(super) side: Side,
     pub(super) probe: Probe<'e>,
     place: Place<'e>,
-    hash: u64,
+    pub(super) hash: u64,
     pub(super) key: Key,
     pub(super) segment: Segment,
 }
@@ -85,6 +85,15 @@ impl Slot<'_> {
     #[cold]
     pub(super) fn tuple(&self) -> Tuple {
         self.key.tuple(self.side)
+    }
+
+    /// How the table knows it.
+    pub(super) const fn name(&self) -> Name {
+        Name {
+            key: self.key,
+            side: self.side,
+            hash: self.hash,
+        }
     }
 
     /// The facts of the packet with these bytes, if it was parsed.
@@ -296,10 +305,9 @@ impl<'e> Batch<'e> {
             }
         }
         for (packet, slot) in packets.iter_mut().zip(slots.iter_mut()) {
-            if slot.prepared == Prepared::Plain && self.go_straight(packet, slot).is_some() {
-                continue;
+            if slot.prepared != Prepared::Plain || self.go_straight(packet, slot).is_none() {
+                self.decide(packet, slot, others, fragments);
             }
-            self.decide(packet, slot, others, fragments);
         }
         self.dispatch.deliver(self.engine);
     }
@@ -377,6 +385,9 @@ impl<'e> Batch<'e> {
         others: &mut Others,
         fragments: &F,
     ) {
+        if slot.prepared == Prepared::Plain && self.go_plainly(packet, slot).is_some() {
+            return;
+        }
         if slot.prepared == Prepared::Cached {
             if self.process_cached(packet) {
                 return;
@@ -472,7 +483,7 @@ impl<'e> Batch<'e> {
                 let engine = self.engine;
                 let why = Ending::Replaced;
                 engine.remove(guard, why, &mut self.dispatch, self.at.now);
-                self.unknown(packet, facts, &slot.tuple(), before)
+                self.unknown(packet, facts, &slot.tuple(), &slot.name(), before)
             }
             Some((guard, direction)) => self.known(packet, facts, before, guard, direction),
             None => self.unfound(packet, slot, facts, before),
@@ -573,7 +584,8 @@ impl<'e> Batch<'e> {
                 let engine = self.engine;
                 let why = Ending::Replaced;
                 engine.remove(guard, why, &mut self.dispatch, self.at.now);
-                return self.unknown(packet, facts, &tuple, bits);
+                let name = engine.table.name(&tuple);
+                return self.unknown(packet, facts, &tuple, &name, bits);
             }
         };
         guard.set_protocol(self.state.words);
@@ -635,7 +647,7 @@ impl<'e> Batch<'e> {
             self.engine.statistics.reason(Reason::IcmpErrorUnrelated);
             return Judged::invalid(Reason::IcmpErrorUnrelated);
         }
-        self.unknown(packet, facts, &slot.tuple(), before)
+        self.unknown(packet, facts, &slot.tuple(), &slot.name(), before)
     }
 
     /// 6: a packet that was translated elsewhere still knows the tuple it began with.
@@ -666,14 +678,15 @@ impl<'e> Batch<'e> {
     }
 
     /// 8: the packet begins a connection, if it may.
-    fn unknown<P: Descriptor>(
+    pub(super) fn unknown<P: Descriptor>(
         &mut self,
         packet: &P,
         facts: &Facts,
         tuple: &Tuple,
+        name: &Name,
         before: u8,
     ) -> Judged<'e> {
-        match self.create(packet.bytes(), packet.in_port(), facts, tuple) {
+        match self.create(packet.bytes(), packet.in_port(), facts, tuple, name) {
             Created::Done(judged) => judged,
             // Another thread stored the same connection a moment ago: this packet is its next one,
             // as if it had come that moment later.

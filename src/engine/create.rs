@@ -18,7 +18,7 @@ use crate::nat::{Nat, Outcome};
 use crate::packet::Facts;
 use crate::policy::limits::Refused;
 use crate::reason::Reason;
-use crate::table::{Flags, Guard, InsertError, New, Probe};
+use crate::table::{Flags, Guard, InsertError, Name, New, Probe};
 use crate::track;
 use crate::tuple::{Direction, Tuple};
 
@@ -51,6 +51,7 @@ impl<'e> Batch<'e> {
         in_port: u32,
         facts: &Facts,
         tuple: &Tuple,
+        name: &Name,
     ) -> Created<'e> {
         let opened = match track::open(facts, bytes, &self.track) {
             Ok(opened) => opened,
@@ -106,7 +107,7 @@ impl<'e> Batch<'e> {
             (Some(_), Some(expectation)) => expectation.nat.as_ref(),
             (Some(nat), None) => Some(nat),
         };
-        match self.admit_and_store(new, nat) {
+        match self.admit_and_store(new, name, nat) {
             Ok(mut guard) => {
                 self.tally.add(Counter::Committed, 1);
                 self.show_new(&mut guard, in_port);
@@ -133,7 +134,12 @@ impl<'e> Batch<'e> {
     }
 
     /// Stores a connection if its zone may have one more.
-    fn admit_and_store(&mut self, new: New, nat: Option<&Nat>) -> Result<Guard<'e>, Unstored<'e>> {
+    fn admit_and_store(
+        &mut self,
+        new: New,
+        name: &Name,
+        nat: Option<&Nat>,
+    ) -> Result<Guard<'e>, Unstored<'e>> {
         let engine = self.engine;
         let (zone, epoch) = (new.original.zone, self.at.epoch);
         let free = || i64::from(engine.table.limit()) - i64::from(engine.table.len());
@@ -144,7 +150,7 @@ impl<'e> Batch<'e> {
                 Refused::Reserved => Reason::TableFull,
             })
         })?;
-        let stored = self.store(new, nat);
+        let stored = self.store(new, name, nat);
         if stored.is_err() {
             engine.limits.release(zone, epoch);
         }
@@ -152,16 +158,19 @@ impl<'e> Batch<'e> {
     }
 
     /// Stores a connection, with a translation if there is a rule for one.
-    fn store(&mut self, mut new: New, nat: Option<&Nat>) -> Result<Guard<'e>, Unstored<'e>> {
-        let (key, side) = new.original.key();
-        let hash = self.engine.table.hash(&key);
+    fn store(
+        &mut self,
+        mut new: New,
+        name: &Name,
+        nat: Option<&Nat>,
+    ) -> Result<Guard<'e>, Unstored<'e>> {
         let mut made_room = false;
         let mut tries = 0;
         loop {
             if let Some(nat) = nat {
                 self.bind(&mut new, nat).map_err(Unstored::Refused)?;
             }
-            match self.engine.table.insert(&new, hash, &self.at) {
+            match self.engine.table.insert(&new, name, &self.at) {
                 Ok(guard) => {
                     let reply = new.reply.unwrap_or_else(|| new.original.reversed());
                     self.stored = Some((new.original, reply));
@@ -169,7 +178,8 @@ impl<'e> Batch<'e> {
                 }
                 Err(InsertError::Exists) => {
                     let table = &self.engine.table;
-                    let found = table.find(Probe::NONE, hash, &key, side, &self.at);
+                    let Name { key, side, hash } = name;
+                    let found = table.find(Probe::NONE, *hash, key, *side, &self.at);
                     if let Some((guard, direction)) = found {
                         return Err(Unstored::LostRace(guard, direction));
                     }

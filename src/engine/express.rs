@@ -72,10 +72,28 @@ impl Straight {
         }
     }
 
+    /// Action, switches and zone ask for nothing but the verdict.
+    #[inline(always)]
+    pub(super) const fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// What marks the connections whose packets ask for more than a step of the state.
+    #[inline(always)]
+    pub(super) const fn without(&self) -> Flags {
+        self.without
+    }
+
+    /// The connection, as far as the packet is told.
+    #[inline(always)]
+    pub(super) fn name(&self, guard: &Guard<'_>) -> ConnectionId {
+        ConnectionId(guard.id().0 & self.named)
+    }
+
     /// What a packet carries of the state that its last pass gave it, unless it was translated then.
     /// Entering another zone forgets it.
     #[inline(always)]
-    fn carried(&self, last: &Pass) -> Option<u8> {
+    pub(super) fn carried(&self, last: &Pass) -> Option<u8> {
         if last.state == 0 || last.zone != self.zone {
             Some(0)
         } else {
@@ -142,7 +160,7 @@ impl<'e> Batch<'e> {
     ) {
         let reply = direction == Direction::Reply;
         let metadata = Metadata {
-            connection: ConnectionId(guard.id().0 & self.straight.named),
+            connection: self.straight.name(&guard),
             state: before & !state::NEW
                 | state::TRK
                 | state::EST

@@ -24,6 +24,7 @@ pub mod fragments;
 pub mod listing;
 pub mod merging;
 pub mod offload;
+mod plain;
 mod related;
 mod removal;
 mod resume;

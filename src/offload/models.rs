@@ -140,8 +140,8 @@ impl World {
             in_port: 0,
             extension: None,
         };
-        let (key, _) = World::tuple().key();
-        if let Ok(mut guard) = self.table.insert(&new, self.table.hash(&key), &AT)
+        let name = self.table.name(&World::tuple());
+        if let Ok(mut guard) = self.table.insert(&new, &name, &AT)
             && dispatch.is_active()
         {
             dispatch.on_commit(&mut guard, &World::seen(Direction::Original));

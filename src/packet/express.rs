@@ -9,7 +9,7 @@
 use super::bytes::{u16_at, u32_at};
 use super::{
     Checksum, Facts, Family, Hints, Options, Tcp, Transport, checksum, ether, ipv4, ipv6, proto,
-    tcp, udp,
+    tcp, tcp_flags, udp,
 };
 
 /// First byte of an IPv4 header without options.
@@ -62,6 +62,22 @@ impl Segment {
         })
     }
 
+    /// What the TCP header of this packet says, without its ports, and without options where only
+    /// those of a SYN matter.
+    #[must_use]
+    #[inline(always)]
+    pub fn tcp(&self, bytes: &[u8]) -> Option<Tcp> {
+        let numbers = self.numbers(bytes)?;
+        if numbers.flags & tcp_flags::SYN == 0 {
+            return Some(numbers);
+        }
+        match self.transport(bytes)? {
+            Transport::Tcp(tcp) => Some(tcp),
+            _ => None,
+        }
+    }
+
+    #[inline(never)]
     fn transport(&self, bytes: &[u8]) -> Option<Transport> {
         let rest = bytes.get(usize::from(self.l4)..)?;
         if self.proto == proto::TCP {

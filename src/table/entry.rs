@@ -99,6 +99,12 @@ impl Flags {
         self.0 |= other.0;
     }
 
+    /// Sets the bits of `other`, or leaves them as they are.
+    #[inline]
+    pub const fn set_if(&mut self, other: Flags, on: bool) {
+        self.0 |= if on { other.0 } else { 0 };
+    }
+
     /// Sets or clears the bits of `other`.
     #[inline]
     pub const fn set(&mut self, other: Flags, on: bool) {

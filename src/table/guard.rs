@@ -309,8 +309,7 @@ impl<'t> Guard<'t> {
     }
 
     /// Writes a new connection into the record, which nobody else can find yet.
-    pub(super) fn fill(&self, new: &New, epoch: u32) {
-        let (forward, _) = new.original.key();
+    pub(super) fn fill(&self, new: &New, forward: &Key, epoch: u32) {
         let hot = self.hot;
         hot.address.store(forward.address[0], Relaxed);
         hot.tail.store(forward.tail, Relaxed);
@@ -330,7 +329,7 @@ impl<'t> Guard<'t> {
         cold.learn.store(0, Relaxed);
         cold.label[0].store(new.label as u64, Relaxed);
         cold.label[1].store((new.label >> 64) as u64, Relaxed);
-        let reply = new.reply.map_or(forward, |tuple| tuple.key().0);
+        let reply = new.reply.map_or(*forward, |tuple| tuple.key().0);
         cold.reply_address.store(reply.address[0], Relaxed);
         cold.reply_ports.store(reply.tail as u32, Relaxed);
         if let Some(line) = self.table.arena.wide(self.number) {

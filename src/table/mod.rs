@@ -127,6 +127,17 @@ pub struct New {
     pub extension: Option<[u64; 8]>,
 }
 
+/// How the index knows a tuple.
+#[derive(Clone, Copy, Debug)]
+pub struct Name {
+    /// Its key.
+    pub key: Key,
+    /// The endpoint that is its source.
+    pub side: Side,
+    /// The hash of the key.
+    pub hash: u64,
+}
+
 /// Why a connection was not inserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InsertError {
@@ -469,12 +480,20 @@ impl Table {
             && hot.epoch.load(Relaxed) == at.epoch
     }
 
-    /// Inserts a connection whose original tuple has this hash, and gives the right to it.
+    /// How the index knows a tuple.
+    #[must_use]
+    pub fn name(&self, tuple: &Tuple) -> Name {
+        let (key, side) = tuple.key();
+        let hash = self.hash(&key);
+        Name { key, side, hash }
+    }
+
+    /// Inserts a connection whose original tuple is known by this name, and gives the right to it.
     ///
     /// # Errors
     /// [`InsertError`]; nothing was changed then.
-    pub fn insert(&self, new: &New, hash: u64, at: &At) -> Result<Guard<'_>, InsertError> {
-        let (key, side) = new.original.key();
+    pub fn insert(&self, new: &New, name: &Name, at: &At) -> Result<Guard<'_>, InsertError> {
+        let Name { key, side, hash } = *name;
         let reply = new.reply.map(|tuple| {
             let (key, side) = tuple.key();
             (key, side, self.hash(&key))
@@ -517,7 +536,7 @@ impl Table {
             number,
             word,
         };
-        guard.fill(new, at.epoch);
+        guard.fill(new, &key, at.epoch);
         self.summarise(number, new);
         // Release: pairs with the Acquire of whoever reads the word; the record is complete.
         hot.word.store(word | LOCK, Release);

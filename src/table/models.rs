@@ -63,9 +63,7 @@ fn insert_tuple(table: &Table, original: Tuple, i: u16, expiry: u64) -> bool {
         in_port: 0,
         extension: None,
     };
-    table
-        .insert(&new, table.hash(&original.key().0), &AT)
-        .is_ok()
+    table.insert(&new, &table.name(&original), &AT).is_ok()
 }
 
 /// Tuple and mark of the connection that look-up `i` gives.

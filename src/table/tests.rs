@@ -53,7 +53,7 @@ pub(super) fn new(original: Tuple, reply: Option<Tuple>, expiry: u64) -> New {
 
 pub(super) fn insert<'t>(table: &'t Table, new: &New, now: u64) -> Result<Guard<'t>, InsertError> {
     let at = at(table, new.original.zone, now);
-    table.insert(new, table.hash(&new.original.key().0), &at)
+    table.insert(new, &table.name(&new.original), &at)
 }
 
 fn at(table: &Table, zone: u16, now: u64) -> At {

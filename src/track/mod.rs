@@ -30,7 +30,7 @@ mod udp;
 mod tests;
 
 use crate::clock::Time;
-use crate::packet::{Facts, Transport, proto, tcp_flags};
+use crate::packet::{Facts, Tcp, Transport, proto, tcp_flags};
 use crate::reason::Reason;
 use crate::tuple::Direction;
 use timeout::Class;
@@ -235,6 +235,30 @@ pub fn advance(
             other::advance_kernel(&mut state.words[0], facts.proto, direction)
         }
     }
+}
+
+/// Whether a TCP segment may open a connection of the Open vSwitch machine.
+#[must_use]
+#[inline]
+pub const fn may_open_tcp(tcp: &Tcp) -> bool {
+    tcp::may_open(tcp).is_ok()
+}
+
+/// [`advance`] for TCP in the Open vSwitch machine.
+#[inline]
+pub fn advance_tcp(
+    words: &mut [u64; 3],
+    tcp: &Tcp,
+    direction: Direction,
+    options: &Options,
+) -> Step {
+    tcp::advance(words, tcp, direction, options)
+}
+
+/// [`advance`] for UDP, SCTP and protocols without a state machine in the Open vSwitch machine.
+#[inline]
+pub fn advance_other(words: &mut [u64; 3], direction: Direction) -> Step {
+    other::advance(&mut words[0], direction)
 }
 
 /// A TCP connection as listings show it.

@@ -150,13 +150,20 @@ pub(super) const fn end_of(tcp: &Tcp) -> u32 {
     tcp.seq.wrapping_add(tcp.payload).wrapping_add(phantom)
 }
 
-pub(super) fn open(tcp: &Tcp) -> Result<Opened, Reason> {
+/// Whether a segment may open a connection.
+#[inline]
+pub(super) const fn may_open(tcp: &Tcp) -> Result<(), Reason> {
     if illegal_flags(tcp.flags) {
-        return Err(Reason::TcpFlags);
+        Err(Reason::TcpFlags)
+    } else if tcp.flags & (SYN | ACK) == SYN | ACK {
+        Err(Reason::TcpSynAckFirst)
+    } else {
+        Ok(())
     }
-    if tcp.flags & (SYN | ACK) == SYN | ACK {
-        return Err(Reason::TcpSynAckFirst);
-    }
+}
+
+pub(super) fn open(tcp: &Tcp) -> Result<Opened, Reason> {
+    may_open(tcp)?;
     let (scale, other_scale) = if tcp.flags & SYN != 0 {
         (scale_of(tcp), 0)
     } else {

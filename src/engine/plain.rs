@@ -1,0 +1,123 @@
+//! The plain way of stage 3: packets that `express` does not take because their connection is not
+//! established yet, or no longer, or because there is none and none is to be stored.
+//!
+//! They need the rules of their protocol, but most of what the whole way asks about does not concern
+//! them: helpers, providers, expectations, listeners, quoted packets. Whatever does is left to the
+//! whole way, and nothing was changed then; so everything here follows from the rules of `batch`, and
+//! the model's traffic runs through both.
+
+use super::batch::{Batch, LIBERAL, Slot};
+use super::descriptor::{Descriptor, Metadata, state};
+use super::statistics::Counter;
+use super::verdict;
+use crate::packet::proto;
+use crate::reason::Reason;
+use crate::table::{Flags, Guard};
+use crate::track::{self, Outcome};
+use crate::tuple::Direction;
+
+impl<'e> Batch<'e> {
+    /// Deals with a plain packet that did not go straight. `None`: nothing was changed.
+    #[inline(always)]
+    pub(super) fn go_plainly<P: Descriptor>(
+        &mut self,
+        packet: &mut P,
+        slot: &Slot<'e>,
+    ) -> Option<()> {
+        if !self.straight.is_open() || !packet.is_quiet() || self.observed != 0 {
+            return None;
+        }
+        let before = self.straight.carried(&packet.pass())?;
+        let table = &self.engine.table;
+        let (key, side) = (&slot.key, slot.side);
+        match table.find(slot.probe, slot.hash, key, side, &self.at) {
+            Some((guard, direction)) => self.step(packet, slot, guard, direction, before),
+            None if self.action.commit => self.begin(packet, slot, before),
+            None => self.pass_by(packet, slot),
+        }
+    }
+
+    /// The packet's connection makes a step.
+    #[inline(always)]
+    fn step<P: Descriptor>(
+        &mut self,
+        packet: &mut P,
+        slot: &Slot<'e>,
+        mut guard: Guard<'e>,
+        direction: Direction,
+        before: u8,
+    ) -> Option<()> {
+        let flags = guard.flags();
+        if flags.has_any(self.straight.without().and(Flags::MERGED)) {
+            return None;
+        }
+        let mut words = guard.protocol();
+        let step = if slot.segment.proto == proto::TCP {
+            let tcp = slot.segment.tcp(packet.bytes())?;
+            let mut options = self.track;
+            options.liberal |= flags.has_any(LIBERAL);
+            track::advance_tcp(&mut words, &tcp, direction, &options)
+        } else {
+            track::advance_other(&mut words, direction)
+        };
+        let reply = direction == Direction::Reply;
+        let reply_bit = if reply { state::RPL } else { 0 };
+        let bits = match step.outcome {
+            Outcome::Valid if !step.remove => (before | state::EST | reply_bit) & !state::NEW,
+            Outcome::ValidNew => before | state::NEW,
+            _ => return None,
+        };
+        self.tally.track(&step);
+        self.tally.add(Counter::Found, 1);
+        guard.set_protocol(words);
+        let mut changed = flags;
+        changed.set_if(Flags::SEEN_REPLY, reply);
+        changed.set_if(Flags::ASSURED, step.assured);
+        guard.set_flags(changed);
+        if let Some(class) = step.timeout {
+            let wait = self.wait(guard.policy(), class, step.at_most);
+            guard.set_expiry(self.at.now.plus(wait));
+        }
+        let mut metadata = Metadata {
+            connection: self.straight.name(&guard),
+            state: bits | state::TRK,
+            reply,
+            zone: self.action.zone,
+            ..Metadata::default()
+        };
+        verdict::read_mark_and_label(&guard, &mut metadata);
+        drop(guard);
+        packet.set_metadata(&metadata);
+        Some(())
+    }
+
+    /// The first packet of a connection: the whole way from here on, where nothing is asked again.
+    #[inline(always)]
+    fn begin<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>, before: u8) -> Option<()> {
+        let facts = slot.key.facts(slot.side, &slot.segment, packet.bytes())?;
+        let judged = self.unknown(packet, &facts, &slot.tuple(), &slot.name(), before);
+        self.write(packet, slot, &facts, judged);
+        Some(())
+    }
+
+    /// Nobody's packet, which is not to be stored.
+    #[inline(always)]
+    fn pass_by<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>) -> Option<()> {
+        if !self.engine.expectations.is_empty() {
+            return None;
+        }
+        if slot.segment.proto == proto::TCP
+            && !track::may_open_tcp(&slot.segment.numbers(packet.bytes())?)
+        {
+            return None;
+        }
+        self.tally.add(Counter::New, 1);
+        packet.set_metadata(&Metadata {
+            state: state::NEW | state::TRK,
+            reason: Reason::NotCommitted,
+            zone: self.action.zone,
+            ..Metadata::default()
+        });
+        Some(())
+    }
+}
