@@ -11,6 +11,7 @@ use super::{
     Checksum, Facts, Family, Hints, Options, Tcp, Transport, checksum, ether, ipv4, ipv6, proto,
     tcp, tcp_flags, udp,
 };
+use crate::sync::line;
 
 /// First byte of an IPv4 header without options.
 pub const PLAIN: u8 = 0x45;
@@ -245,6 +246,10 @@ fn transport(
             let plain = header == tcp::SHORTEST || !options.sack;
             if header < tcp::SHORTEST || header > segment.len() || !plain {
                 return None;
+            }
+            if header != tcp::SHORTEST && tcp[tcp::FLAGS] & tcp_flags::SYN != 0 {
+                // Its options are read later, and may be in the next line.
+                line::prefetch(segment.as_ptr().wrapping_add(header - 1));
             }
             (header, (be16(tcp, 0), be16(tcp, 2)))
         }

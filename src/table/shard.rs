@@ -153,6 +153,13 @@ impl Segments {
         unsafe { &*bucket }
     }
 
+    /// Where a bucket is, if its segment is mapped.
+    fn mapped(&self, index: usize) -> Option<*const Bucket> {
+        let (segment, place) = Segments::place(index);
+        let first = self.first.get(segment)?.load(Ordering::Relaxed);
+        (!first.is_null()).then(|| first.wrapping_add(place).cast_const())
+    }
+
     /// Makes sure that the bucket exists.
     fn ensure(&self, index: usize, pool: &Pool) -> Result<(), Error> {
         let (segment, _) = Segments::place(index);
@@ -335,21 +342,35 @@ impl Shard {
         let Some(growth) = self.growth.try_lock() else {
             return;
         };
+        self.look_ahead(&prefetch);
         for _ in 0..SPLITS {
-            if self.split_one(pool, &prefetch, &hash_of).is_err() {
+            if self.split_one(pool, &hash_of).is_err() {
                 break;
             }
         }
         drop(growth);
     }
 
+    /// Asks for the lines that the next few splits will read and write, so that they are waited for at
+    /// once. What is read here without a lock is a hint.
+    fn look_ahead(&self, prefetch: impl Fn(u32)) {
+        let state = self.state.load(Ordering::Relaxed);
+        let (size, split) = (1 << (state >> 32), state as u32 as usize);
+        let next = split..size.min(split + SPLITS);
+        for index in next.clone() {
+            crate::sync::line::prefetch(self.buckets.get(index));
+        }
+        for index in next {
+            if let Some(target) = self.buckets.mapped(index + size) {
+                crate::sync::line::prefetch(target);
+            }
+            let source = self.buckets.get(index);
+            source.used().for_each(|place| prefetch(source.slot(place)));
+        }
+    }
+
     /// Splits the next bucket. For the holder of `growth`.
-    fn split_one(
-        &self,
-        pool: &Pool,
-        prefetch: impl Fn(u32),
-        hash_of: impl Fn(u32) -> u64,
-    ) -> Result<(), Error> {
+    fn split_one(&self, pool: &Pool, hash_of: impl Fn(u32) -> u64) -> Result<(), Error> {
         let before = self.state.load(Ordering::Relaxed);
         let (level, split) = ((before >> 32) as u32, before as u32);
         let partner = split as usize + (1 << level);
@@ -366,11 +387,6 @@ impl Shard {
             shard: self,
             primary,
         };
-        source.each(|bucket| {
-            for position in bucket.used() {
-                prefetch(bucket.slot(position));
-            }
-        });
         // The target is unreachable until the state says otherwise. Its lock is held until the copies
         // in the source are gone: nobody can remove an entry by one copy while the other remains.
         target.lock();
