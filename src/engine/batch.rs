@@ -8,6 +8,7 @@
 //! stage 0   for every packet   ask for its headers
 //! stage 1   for every packet   parse, key, hash; ask for the bucket line
 //! stage 2   for every packet   compare the tags of the bucket; ask for the record's hot line
+//!           and then           with `nat` in the action, ask for the line of the translation
 //! stage 3   packet by packet   find and lock the connection, advance its state, write the verdict
 //! ```
 //!
@@ -304,6 +305,13 @@ impl<'e> Batch<'e> {
                 slot.probe = self.engine.table.probe(slot.place, slot.hash);
             }
         }
+        if self.action.nat.is_some() {
+            for (_, slot) in packets.iter().zip(slots.iter()) {
+                if slot.is_looked_up() {
+                    self.engine.table.prefetch_translation(slot.probe);
+                }
+            }
+        }
         for (packet, slot) in packets.iter_mut().zip(slots.iter_mut()) {
             if slot.prepared != Prepared::Plain || self.go_straight(packet, slot).is_none() {
                 self.decide(packet, slot, others, fragments);
@@ -450,14 +458,18 @@ impl<'e> Batch<'e> {
     ) -> Modified {
         match translate::translate(packet, facts, binding, direction, metadata) {
             Ok(modified) => modified,
-            Err(reason) => {
-                metadata.state |= state::INV;
-                metadata.reason = reason;
-                self.tally.add(Counter::Invalid, 1);
-                self.engine.statistics.reason(reason);
-                Modified::default()
-            }
+            Err(reason) => self.untranslated(reason, metadata),
         }
+    }
+
+    /// A packet cannot be translated: it becomes invalid.
+    #[cold]
+    pub(super) fn untranslated(&mut self, reason: Reason, metadata: &mut Metadata) -> Modified {
+        metadata.state |= state::INV;
+        metadata.reason = reason;
+        self.tally.add(Counter::Invalid, 1);
+        self.engine.statistics.reason(reason);
+        Modified::default()
     }
 
     /// Steps 1 to 12 for one packet.

@@ -27,7 +27,9 @@ const TRANSLATED: u8 = state::SNAT | state::DNAT;
 pub(super) struct Straight {
     /// Action, switches and zone ask for nothing else.
     open: bool,
-    /// Connections whose packets ask for more than a step of the state.
+    /// Connections whose packets ask for more than a step of the state, and a translation.
+    watched: Flags,
+    /// Those whose packets ask for more than a step of the state.
     without: Flags,
     /// The bits of a connection's id that the packet is told: none when it is being translated.
     named: u64,
@@ -61,6 +63,7 @@ impl Straight {
             .and(Flags::RELEARN);
         Straight {
             open,
+            watched,
             without: match action.nat {
                 None => watched,
                 Some(_) => watched.and(Flags::SOURCE_NAT).and(Flags::DESTINATION_NAT),
@@ -78,10 +81,11 @@ impl Straight {
         self.open
     }
 
-    /// What marks the connections whose packets ask for more than a step of the state.
+    /// What marks the connections whose packets ask for more than a step of the state, and a
+    /// translation.
     #[inline(always)]
-    pub(super) const fn without(&self) -> Flags {
-        self.without
+    pub(super) const fn watched(&self) -> Flags {
+        self.watched
     }
 
     /// The connection, as far as the packet is told.

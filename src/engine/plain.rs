@@ -7,14 +7,30 @@
 //! the model's traffic runs through both.
 
 use super::batch::{Batch, LIBERAL, Slot};
-use super::descriptor::{Descriptor, Metadata, state};
+use super::descriptor::{Descriptor, Metadata, Modified, state};
 use super::statistics::Counter;
 use super::verdict;
-use crate::packet::proto;
+use crate::packet::rewrite::{self, Change};
+use crate::packet::{Checksum, Segment, proto};
 use crate::reason::Reason;
 use crate::table::{Flags, Guard};
 use crate::track::{self, Outcome};
-use crate::tuple::Direction;
+use crate::tuple::{Direction, Tuple};
+
+/// Connections that are translated.
+const NAT: Flags = Flags::SOURCE_NAT.and(Flags::DESTINATION_NAT);
+
+/// Whether source and destination of a connection's packets of `direction` are translated.
+const fn kind(flags: Flags, direction: Direction) -> (bool, bool) {
+    let (source, destination) = (
+        flags.contains(Flags::SOURCE_NAT),
+        flags.contains(Flags::DESTINATION_NAT),
+    );
+    match direction {
+        Direction::Original => (source, destination),
+        Direction::Reply => (destination, source),
+    }
+}
 
 impl<'e> Batch<'e> {
     /// Deals with a plain packet that did not go straight. `None`: nothing was changed.
@@ -48,7 +64,7 @@ impl<'e> Batch<'e> {
         before: u8,
     ) -> Option<()> {
         let flags = guard.flags();
-        if flags.has_any(self.straight.without().and(Flags::MERGED)) {
+        if flags.has_any(self.straight.watched().and(Flags::MERGED)) {
             return None;
         }
         let mut words = guard.protocol();
@@ -86,9 +102,51 @@ impl<'e> Batch<'e> {
             ..Metadata::default()
         };
         verdict::read_mark_and_label(&guard, &mut metadata);
+        if self.action.nat.is_none() || !flags.has_any(NAT) {
+            drop(guard);
+            packet.set_metadata(&metadata);
+            return Some(());
+        }
+        let after = match direction {
+            Direction::Original => guard.reply().reversed(),
+            Direction::Reply => guard.original().reversed(),
+        };
         drop(guard);
+        let kind = kind(flags, direction);
+        let modified = self.translate_plain(packet, &slot.segment, &after, kind, &mut metadata);
         packet.set_metadata(&metadata);
+        packet.set_modified(modified);
         Some(())
+    }
+
+    /// Translates a plain packet, which leaves as `after`. One that cannot be translated becomes
+    /// invalid.
+    fn translate_plain<P: Descriptor>(
+        &mut self,
+        packet: &mut P,
+        segment: &Segment,
+        after: &Tuple,
+        (source, destination): (bool, bool),
+        metadata: &mut Metadata,
+    ) -> Modified {
+        let hints = packet.hints();
+        let change = Change {
+            src: source.then_some(after.src),
+            dst: destination.then_some(after.dst),
+            sport: Some(after.sport),
+            dport: Some(after.dport),
+        };
+        let bytes = packet.bytes_mut();
+        if let Err(reason) = rewrite::plain(bytes, after.family, segment, &hints, &change) {
+            return self.untranslated(reason, metadata);
+        }
+        metadata.state |= u8::from(source) * state::SNAT | u8::from(destination) * state::DNAT;
+        Modified {
+            source,
+            destination,
+            l4_partial: hints.l4_checksum == Checksum::Partial,
+            ..Modified::default()
+        }
     }
 
     /// The first packet of a connection: the whole way from here on, where nothing is asked again.

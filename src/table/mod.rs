@@ -54,7 +54,7 @@ use crate::clock::Time;
 use crate::error::Error;
 use crate::packet::Family;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::pause;
+use crate::sync::{line, pause};
 use crate::tuple::hash::{Secret, hash};
 use crate::tuple::{ConnectionId, Direction, Key, Side, Tuple};
 use arena::{Arena, NoRecord};
@@ -242,10 +242,28 @@ impl Table {
     #[inline(always)]
     pub fn probe(&self, place: Place<'_>, hash: u64) -> Probe<'_> {
         let slot = place.0.and_then(|bucket| bucket.first(tag(hash)));
-        Probe(slot.map(|slot| Probed {
-            slot,
-            hot: self.arena.prefetch(slot & !REPLY_NODE),
+        Probe(slot.map(|slot| {
+            let number = slot & !REPLY_NODE;
+            if slot & REPLY_NODE != 0 {
+                // The reply's key stands there.
+                line::prefetch(self.arena.cold(number));
+            }
+            Probed {
+                slot,
+                hot: self.arena.prefetch(number),
+            }
         }))
+    }
+
+    /// Looks at the record and asks for the line of its translation, if it has one.
+    #[inline(always)]
+    pub fn prefetch_translation(&self, probe: Probe<'_>) {
+        if let Some(Probed { slot, hot }) = probe.0
+            && slot & REPLY_NODE == 0
+            && Flags::of(hot.word.load(Relaxed)).contains(Flags::TRANSLATED)
+        {
+            line::prefetch(self.arena.cold(slot));
+        }
     }
 
     /// The connection to which a packet with this key belongs, sent by endpoint `side`, and its

@@ -22,7 +22,8 @@ mod field;
 mod message;
 
 use super::{
-    Checksum, Facts, Family, Hints, Inner, Transport, icmp, ipv4, ipv6, proto, sctp, tcp, udp,
+    Checksum, Facts, Family, Hints, Inner, Segment, Transport, icmp, ipv4, ipv6, proto, sctp, tcp,
+    udp,
 };
 use crate::reason::Reason;
 use field::{Zero, amend, amend_crc, amend_own, move_pseudo_sum, put};
@@ -58,6 +59,40 @@ pub fn headers(
 ) -> Result<(), Reason> {
     writable(hints)?;
     let headers = Headers::of_packet(facts, hints);
+    if !headers.is_inside(bytes) {
+        return Err(Reason::Truncated);
+    }
+    headers.translate(bytes, change);
+    Ok(())
+}
+
+/// [`headers`] of a plain packet.
+///
+/// # Errors
+/// As [`headers`].
+#[inline]
+pub fn plain(
+    bytes: &mut [u8],
+    family: Family,
+    segment: &Segment,
+    hints: &Hints,
+    change: &Change,
+) -> Result<(), Reason> {
+    writable(hints)?;
+    let l4 = usize::from(segment.l4);
+    let headers = Headers {
+        family,
+        ip_checksum: hints.ip_checksum,
+        l3: usize::from(segment.l3),
+        l4,
+        names: Names::Ports,
+        sum: match (segment.proto, hints.l4_checksum) {
+            (proto::TCP, Checksum::Partial) => Sum::Pseudo(l4 + tcp::CHECKSUM),
+            (proto::TCP, _) => Sum::WithAddresses(l4 + tcp::CHECKSUM, Zero::Number),
+            (_, Checksum::Partial) => Sum::Pseudo(l4 + udp::CHECKSUM),
+            _ => Sum::WithAddresses(l4 + udp::CHECKSUM, Zero::NoChecksum),
+        },
+    };
     if !headers.is_inside(bytes) {
         return Err(Reason::Truncated);
     }

@@ -2,7 +2,7 @@
 //! packet that would have been built with them. The builder computes every checksum from scratch.
 
 use super::*;
-use crate::packet::rewrite::{Change, headers, numbers, quoted, resized};
+use crate::packet::rewrite::{Change, headers, numbers, plain, quoted, resized};
 use crate::packet::tcp::kind;
 use crate::tests::packets::{checksum_at, partial, without_checksum};
 
@@ -177,6 +177,26 @@ proptest! {
             let back = ends.restoring(&change);
             prop_assert_eq!(headers(&mut bytes, &facts, &hints, &back), Ok(()));
             prop_assert_eq!(&bytes, &shape(&old), "{:?} {:?}", kind, status);
+        }
+    }
+
+    #[test]
+    fn a_plain_packet_is_translated_as_any_packet(
+        (kind, status) in (0usize..3, 0usize..4),
+        (ends, change) in ends_and_change(),
+        payload in payload(),
+    ) {
+        let mut bytes = build(KINDS[kind], ends, &payload);
+        let hints = with_status(STATUSES[status]);
+        let believing = Options { verify_checksums: false, ..VERIFY };
+        if let Some((_, _, segment)) = plain_key(&bytes, &hints, &believing) {
+            let facts = express(&bytes, &hints, &believing).expect("it is plain");
+            let mut other = bytes.clone();
+            prop_assert_eq!(headers(&mut other, &facts, &hints, &change), Ok(()));
+            prop_assert_eq!(plain(&mut bytes, facts.family, &segment, &hints, &change), Ok(()));
+            prop_assert_eq!(bytes, other);
+        } else {
+            prop_assert_eq!(STATUSES[status], Checksum::Bad);
         }
     }
 
