@@ -35,3 +35,4 @@ mod offload;
 mod rules_nat;
 mod timeouts;
 mod tracking;
+mod ways;

@@ -1,0 +1,235 @@
+//! The ways through stage 3 of a batch: the straight one, the plain one, and the whole one.
+//!
+//! A packet that asks for the original tuple of its connection goes the whole way, one that does not
+//! may go another. So two engines get the same traffic, once with the question and once without, and
+//! must agree on everything: bytes, verdicts, connections.
+
+use proptest::prelude::*;
+
+use super::ground::{LOOK, at, engine};
+use super::packets::{Ip, Segment, partial, udp};
+use crate::engine::action::{Action, Masked, Nat, NatRange};
+use crate::engine::descriptor::Frame;
+use crate::engine::listing::Connection;
+use crate::engine::{Budget, Cursor, Engine};
+use crate::packet::tcp_flags::{ACK, FIN, PSH, RST, SYN};
+use crate::packet::{Checksum, Hints};
+
+/// One step of the traffic.
+type Choice = [u8; 6];
+
+/// Both ends of what a side sees.
+type Ends = ((Ip, u16), (Ip, u16));
+
+/// A conversation, of which either side may say something next.
+#[derive(Clone, Copy)]
+struct Conversation {
+    tcp: bool,
+    client: Ends,
+    /// What the service sees of the client's packets.
+    service: Ends,
+    next: [u32; 2],
+}
+
+struct World {
+    told: Engine,
+    untold: Engine,
+    conversations: Vec<Conversation>,
+    now: u64,
+}
+
+fn host(v6: bool, number: u8) -> Ip {
+    if v6 { Ip::v6(number) } else { Ip::v4(number) }
+}
+
+impl World {
+    fn new() -> World {
+        let conversations = (0..12).map(|number: u8| {
+            let v6 = number & 1 != 0;
+            let client = (
+                (host(v6, 1 + number % 3), 1000 + u16::from(number / 6)),
+                (host(v6, 9), 80),
+            );
+            Conversation {
+                tcp: number & 2 == 0,
+                client,
+                service: client,
+                next: [1_000, 9_000],
+            }
+        });
+        World {
+            told: engine(),
+            untold: engine(),
+            conversations: conversations.collect(),
+            now: 1,
+        }
+    }
+
+    fn action(&self, choice: u8, v6: bool) -> Action {
+        let range = |first: u8| NatRange {
+            min_address: host(v6, first).number(),
+            max_address: host(v6, first + 1).number(),
+            ports: None,
+        };
+        let (source, destination) = match choice >> 2 & 7 {
+            0 => (Some(range(100)), None),
+            1 => (None, Some(range(50))),
+            2 => (Some(range(100)), Some(range(50))),
+            _ => (None, None),
+        };
+        let nat = Nat {
+            source,
+            destination,
+            ..Nat::default()
+        };
+        Action {
+            commit: choice & 3 != 0,
+            nat: (choice >> 2 & 7 < 5).then_some(nat),
+            mark: (choice > 240).then_some(Masked { value: 5, mask: 7 }),
+            ..LOOK
+        }
+    }
+
+    /// What the chosen side says next.
+    fn packet(&mut self, [who, what, how, more, ..]: Choice) -> Vec<u8> {
+        let number = usize::from(who) % self.conversations.len();
+        let talk = &mut self.conversations[number];
+        let side = usize::from(what & 1);
+        let (from, to) = match side {
+            0 => talk.client,
+            _ => (talk.service.1, talk.service.0),
+        };
+        if !talk.tcp {
+            return udp(
+                from.0,
+                from.1,
+                to.0,
+                to.1,
+                &vec![how; usize::from(more % 9)],
+            );
+        }
+        let flags = match what >> 1 & 15 {
+            0..3 => SYN,
+            3..5 => SYN | ACK,
+            5 => FIN | ACK,
+            6 => RST | ACK,
+            7 => PSH | ACK,
+            8 => more & 0x3f,
+            _ => ACK,
+        };
+        let payload = if flags & (ACK | SYN) == ACK {
+            more % 40
+        } else {
+            0
+        };
+        let seq = talk.next[side].wrapping_sub(u32::from(how == 7) * 90_000);
+        let segment = Segment {
+            src: from.0,
+            dst: to.0,
+            seq,
+            ack: talk.next[1 - side],
+            options: if flags & SYN != 0 {
+                vec![3, 3, how % 9, 1]
+            } else {
+                Vec::new()
+            },
+            payload: vec![how; usize::from(payload)],
+            ..Segment::v4(0, from.1, 0, to.1, flags)
+        };
+        let phantom = u32::from(flags & (SYN | FIN) != 0);
+        talk.next[side] = seq.wrapping_add(u32::from(payload) + phantom);
+        segment.bytes()
+    }
+
+    /// A batch through both engines.
+    fn run(&mut self, batch: &[Choice]) -> Result<(), TestCaseError> {
+        let Some(&[who, .., ask, wait]) = batch.first() else {
+            return Ok(());
+        };
+        let v6 = who % 12 & 1 != 0;
+        let action = self.action(ask, v6);
+        let status = match wait & 3 {
+            0 => Checksum::Unknown,
+            1 => Checksum::Partial,
+            _ => Checksum::Good,
+        };
+        let hints = Hints {
+            l3: Some(0),
+            l4_checksum: status,
+            ..Hints::default()
+        };
+        let mut told = Vec::new();
+        for &choice in batch {
+            let mut bytes = self.packet(choice);
+            if status == Checksum::Partial {
+                bytes = partial(bytes);
+            }
+            told.push(Frame {
+                hints,
+                ..Frame::ip(bytes)
+            });
+        }
+        let silent = |frame: &Frame| Frame {
+            untold: true,
+            ..frame.clone()
+        };
+        let mut untold: Vec<Frame> = told.iter().map(silent).collect();
+        self.now += u64::from(wait >> 2) * u64::from(wait >> 2) * 20;
+        for pass in 0..=u8::from(wait & 0x30 == 0x30) {
+            self.told.execute(&mut told, &action, at(self.now));
+            self.untold.execute(&mut untold, &action, at(self.now));
+            for (one, other) in told.iter().zip(&untold) {
+                prop_assert_eq!(&one.bytes, &other.bytes, "pass {}", pass);
+                prop_assert_eq!(one.metadata, other.metadata, "pass {}", pass);
+                prop_assert_eq!(one.modified, other.modified, "pass {}", pass);
+            }
+        }
+        for (&[who, what, ..], frame) in batch.iter().zip(&told) {
+            let number = usize::from(who) % self.conversations.len();
+            if what & 1 == 0 {
+                self.conversations[number].service = ends_of(&frame.bytes);
+            }
+        }
+        if wait == 255 {
+            let budget = Budget { records: 4096 };
+            let swept = self.told.sweep(at(self.now), budget);
+            prop_assert_eq!(swept, self.untold.sweep(at(self.now), budget));
+        }
+        Ok(())
+    }
+}
+
+fn ends_of(packet: &[u8]) -> Ends {
+    let (src, dst, l4) = match packet[0] >> 4 {
+        4 => (
+            Ip::V4(packet[12..16].try_into().expect("four bytes")),
+            Ip::V4(packet[16..20].try_into().expect("four bytes")),
+            20,
+        ),
+        _ => (
+            Ip::V6(packet[8..24].try_into().expect("sixteen bytes")),
+            Ip::V6(packet[24..40].try_into().expect("sixteen bytes")),
+            40,
+        ),
+    };
+    let port = |at: usize| u16::from_be_bytes([packet[l4 + at], packet[l4 + at + 1]]);
+    ((src, port(0)), (dst, port(2)))
+}
+
+fn listed(engine: &Engine, now: u64) -> Vec<Connection> {
+    let mut cursor = Cursor::default();
+    std::iter::from_fn(|| engine.next(&mut cursor, at(now))).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_packet_has_the_same_verdict_on_every_way(
+        batches in prop::collection::vec(prop::collection::vec(any::<Choice>(), 1..8), 1..80),
+    ) {
+        let mut world = World::new();
+        for batch in &batches {
+            world.run(batch)?;
+        }
+        prop_assert_eq!(listed(&world.told, world.now), listed(&world.untold, world.now));
+    }
+}
