@@ -6,6 +6,7 @@
 #[path = "support/traffic.rs"]
 mod traffic;
 
+use ctoffload::engine::action::Action;
 use ctoffload::engine::descriptor::{Frame, Metadata};
 use ctoffload::engine::events::Kind;
 use ctoffload::engine::filter::{Filter, TupleFilter};
@@ -163,4 +164,97 @@ fn dump_of_one_client(bencher: Bencher<'_, '_>, connections: u32) {
                 divan::black_box(connection);
             }
         });
+}
+
+/// What a filter names.
+#[derive(Clone, Copy, Debug)]
+enum Named {
+    /// The zone: one connection of a thousand.
+    Zone,
+    /// The client's address: one connection.
+    Source,
+    /// The server's address, by the reply tuple: one connection of 251.
+    ReplySource,
+    /// The server's address within a zone: some four connections.
+    ZoneAndDestination,
+    /// A network that has one client, so that no address is named whole.
+    Network,
+}
+
+/// Established connections, each in another zone than its neighbour.
+fn in_zones(connections: u32, zones: u16) -> Engine {
+    let engine = traffic::established(0);
+    for number in 0..connections {
+        let action = Action {
+            zone: (number % u32::from(zones)) as u16,
+            ..COMMIT
+        };
+        for (direction, flags) in [
+            (Direction::Original, tcp_flags::SYN),
+            (Direction::Reply, tcp_flags::SYN | tcp_flags::ACK),
+            (Direction::Original, tcp_flags::ACK),
+        ] {
+            let mut frames = [traffic::packet(number, direction, flags)];
+            engine.execute(&mut frames, &action, START);
+        }
+    }
+    engine
+}
+
+/// A dump of few of a million connections, which lie in a thousand zones in turns.
+#[divan::bench(args = [
+    Named::Zone,
+    Named::Source,
+    Named::ReplySource,
+    Named::ZoneAndDestination,
+    Named::Network,
+])]
+fn dump_of_few_in_a_thousand_zones(bencher: Bencher<'_, '_>, named: Named) {
+    const ZONES: u16 = 1_000;
+    let engine = in_zones(1_024_000, ZONES);
+    let zone = Some(ZONES / 2);
+    let one = engine
+        .next(&mut Cursor::new(zone), START)
+        .expect("every zone has some");
+    let whole = |address| Some((address, u128::MAX));
+    let original = |original| Filter {
+        original,
+        ..Filter::default()
+    };
+    let part = TupleFilter::default();
+    let filter = match named {
+        Named::Zone => Filter {
+            zone,
+            ..Filter::default()
+        },
+        Named::Source => original(TupleFilter {
+            src: whole(one.original.src),
+            ..part
+        }),
+        Named::ReplySource => Filter {
+            reply: TupleFilter {
+                src: whole(one.reply.src),
+                ..part
+            },
+            ..Filter::default()
+        },
+        Named::ZoneAndDestination => Filter {
+            zone,
+            ..original(TupleFilter {
+                dst: whole(one.original.dst),
+                ..part
+            })
+        },
+        Named::Network => original(TupleFilter {
+            src: Some((one.original.src, !1)),
+            sport: Some(one.original.sport),
+            ..part
+        }),
+    };
+    bencher.bench_local(|| {
+        let mut cursor = Cursor::new(None);
+        while let Some(connection) = engine.next_matching(&mut cursor, &filter, START) {
+            divan::black_box(connection);
+        }
+    });
 }

@@ -11,7 +11,7 @@ use crate::clock::Time;
 use crate::error::Error;
 use crate::offload::aging;
 use crate::offload::dispatch::Dispatch;
-use crate::table::{At, Flags, Guard, Probe};
+use crate::table::{At, Flags, Guard, Names, Probe};
 use crate::track;
 use crate::tuple::{Tuple, Zone};
 
@@ -19,34 +19,31 @@ impl Engine {
     /// The next connection of a dump; `None` at its end. A connection that lives throughout the
     /// dump is listed exactly once, whatever happens to others meanwhile.
     ///
-    /// A dump of one zone is quick: connections of others are passed over by a look at one line each,
-    /// and an empty zone is known by its count.
+    /// A dump of one zone is quick: connections of others are passed over by two bytes each, and an
+    /// empty zone is known by its count.
     pub fn next(&self, cursor: &mut Cursor, now: Time) -> Option<Connection> {
-        self.next_named(cursor, &TupleFilter::default(), now)
+        self.next_named(cursor, &Filter::default(), now)
     }
 
-    /// The next connection of a dump whose original tuple is meant.
-    fn next_named(
-        &self,
-        cursor: &mut Cursor,
-        original: &TupleFilter,
-        now: Time,
-    ) -> Option<Connection> {
+    /// The next connection of a dump whose tuples are meant.
+    fn next_named(&self, cursor: &mut Cursor, filter: &Filter, now: Time) -> Option<Connection> {
         let zone = cursor.zone;
         // Who was counted before the dump began is counted as long as it lives.
         if zone.is_some_and(|zone| self.limits.count(zone, self.table.zones().epoch(zone)) == 0) {
             return None;
         }
-        let any = zone.is_none() && *original == TupleFilter::default();
-        let wanted =
-            |tuple: &Tuple| zone.is_none_or(|zone| zone == tuple.zone) && original.matches(tuple);
-        loop {
-            let position = &mut cursor.position;
-            let guard = if any {
-                self.table.next(position)?
-            } else {
-                self.table.next_where(position, wanted)?
+        let of_original = zone.is_some() || filter.original != TupleFilter::default();
+        let of_reply = filter.reply != TupleFilter::default();
+        let suits = |names: &Names<'_>| {
+            let original_suits = |original: &Tuple| {
+                zone.is_none_or(|zone| zone == original.zone) && filter.original.matches(original)
             };
+            (!of_original || original_suits(&names.original()))
+                && (!of_reply || filter.reply.matches(&names.reply()))
+        };
+        let wanted = filter.wanted(zone);
+        loop {
+            let guard = self.table.next_where(&mut cursor.walk, &wanted, suits)?;
             if guard.is_visible(&self.at(guard.zone(), now)) {
                 return Some(self.listed(guard, now));
             }
@@ -107,24 +104,30 @@ impl Engine {
     }
 
     /// The next connection of a dump that a filter means; `None` at its end. One that names a zone makes
-    /// it a dump of that zone. Connections with another original tuple than the filter means are passed
-    /// over by a look at one line each.
+    /// it a dump of that zone.
+    ///
+    /// Where it names a zone or a whole address of either tuple, only records whose summary fits are
+    /// opened: all of the zone, and one in 256 with other addresses. Any other filter, also one of a
+    /// prefix of an address, costs a look at one line of each connection.
     pub fn next_matching(
         &self,
         cursor: &mut Cursor,
         filter: &Filter,
         now: Time,
     ) -> Option<Connection> {
-        let mut within = Cursor::resume(cursor.zone.or(filter.zone), cursor.position);
-        let found = std::iter::from_fn(|| self.next_named(&mut within, &filter.original, now))
+        let mut within = Cursor {
+            zone: cursor.zone.or(filter.zone),
+            ..*cursor
+        };
+        let found = std::iter::from_fn(|| self.next_named(&mut within, filter, now))
             .find(|connection| filter.matches(connection));
-        cursor.position = within.position;
+        cursor.walk = within.walk;
         found
     }
 
     /// Removes the connections that a filter means, and tells how many there were. One that names a
-    /// whole tuple and zone is looked up; any other is looked for among all connections (quickly, as
-    /// [`Engine::next_matching`] says).
+    /// whole tuple and zone is looked up; any other is looked for among all connections, as
+    /// [`Engine::next_matching`] says.
     pub fn flush_matching(&self, filter: &Filter, now: Time) -> u32 {
         if let Some(tuple) = filter.exact() {
             return self

@@ -2,7 +2,8 @@
 
 use super::listing::Connection;
 use crate::clock::Time;
-use crate::packet::proto;
+use crate::packet::{Family, proto};
+use crate::table::{Address, Wanted};
 use crate::tuple::{Tuple, Zone};
 
 /// A part of a tuple. What is `None` may be anything.
@@ -19,7 +20,7 @@ pub struct TupleFilter {
     /// IP protocol.
     pub proto: Option<u8>,
     /// Address family.
-    pub family: Option<crate::packet::Family>,
+    pub family: Option<Family>,
     /// ICMP type of the packets with this tuple.
     pub icmp_type: Option<u8>,
 }
@@ -41,6 +42,18 @@ impl TupleFilter {
             && same(self.proto, tuple.proto)
             && same(self.family, tuple.family)
             && same(self.icmp_type, tuple.icmp_type())
+    }
+
+    /// Source and destination, where all their bits matter.
+    fn addresses(&self) -> [Option<u128>; 2] {
+        let all = match self.family {
+            Some(Family::V4) => u128::from(u32::MAX),
+            Some(Family::V6) | None => u128::MAX,
+        };
+        [self.src, self.dst].map(|part| {
+            let (address, mask) = part?;
+            (mask & all == all).then_some(address & all)
+        })
     }
 }
 
@@ -140,6 +153,23 @@ impl Filter {
                 .is_none_or(|time| connection.created >= time)
     }
 
+    /// What the summary of a connection of `zone` that is meant must say.
+    pub(super) fn wanted(&self, zone: Option<Zone>) -> Wanted {
+        let [source, destination] = self.original.addresses();
+        let [reply_source, reply_destination] = self.reply.addresses();
+        let named = [
+            (Address::OriginalSource, source),
+            (Address::OriginalDestination, destination),
+            (Address::ReplySource, reply_source),
+            (Address::ReplyDestination, reply_destination),
+        ];
+        let with = |wanted: Wanted, (which, address): (Address, Option<u128>)| match address {
+            Some(address) => wanted.with(which, address),
+            None => wanted,
+        };
+        named.into_iter().fold(Wanted::in_zone(zone), with)
+    }
+
     /// The one tuple that is meant, when the filter names all of it: the connection can be looked up
     /// then instead of searched for. (Not for ICMP, where types say more than a tuple's parts.)
     #[must_use]
@@ -176,7 +206,6 @@ mod tests {
     use super::*;
     use crate::engine::descriptor::ConnectionId;
     use crate::engine::listing::{ProtocolListing, TcpListing};
-    use crate::packet::Family;
     use crate::tuple::QueryKind;
 
     fn connection() -> Connection {

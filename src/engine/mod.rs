@@ -49,7 +49,7 @@ use crate::policy::zones::Zones;
 use crate::reason::Reason;
 use crate::sync::Arc;
 use crate::sync::seqlock::SeqLock;
-use crate::table::{self, Table};
+use crate::table::{self, Table, Walk};
 use crate::track;
 use crate::tuple::hash::Secret;
 use crate::tuple::{Tuple, Zone};
@@ -96,7 +96,7 @@ pub struct Swept {
 /// Where a dump stands. Remains valid whatever happens to the table meanwhile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
-    position: u32,
+    walk: Walk,
     zone: Option<Zone>,
 }
 
@@ -104,19 +104,30 @@ impl Cursor {
     /// A dump of one zone, or of all.
     #[must_use]
     pub const fn new(zone: Option<Zone>) -> Cursor {
-        Cursor { position: 0, zone }
+        Cursor::resume(zone, 0)
     }
 
     /// A dump that stopped at `position`.
     #[must_use]
     pub const fn resume(zone: Option<Zone>, position: u32) -> Cursor {
-        Cursor { position, zone }
+        let walk = Walk {
+            position,
+            looked_at: 0,
+        };
+        Cursor { walk, zone }
     }
 
     /// Where it stands, for [`Cursor::resume`].
     #[must_use]
     pub const fn position(&self) -> u32 {
-        self.position
+        self.walk.position
+    }
+
+    /// Records that it has opened since it was made: what the dump cost. Those that their summary
+    /// told to be others than are meant are not among them.
+    #[must_use]
+    pub const fn looked_at(&self) -> u32 {
+        self.walk.looked_at
     }
 }
 

@@ -32,13 +32,13 @@ pub mod stripe;
 
 #[cfg(loom)]
 pub use model::{
-    Arc, AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard,
-    OnceLock, Ordering, Shared, StdArc, Weak, fence, pause, thread,
+    Arc, AtomicBool, AtomicI64, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Mutex,
+    MutexGuard, OnceLock, Ordering, Shared, StdArc, Weak, fence, pause, thread,
 };
 #[cfg(not(loom))]
 pub use native::{
-    Arc, AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard,
-    OnceLock, Ordering, Shared, StdArc, Weak, fence, pause, thread,
+    Arc, AtomicBool, AtomicI64, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Mutex,
+    MutexGuard, OnceLock, Ordering, Shared, StdArc, Weak, fence, pause, thread,
 };
 
 /// A place where an ordering is needed, so that a model can show what happens without it.

@@ -2,7 +2,7 @@
 
 pub use loom::cell::UnsafeCell as Shared;
 pub use loom::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 pub use loom::sync::{Arc, Mutex, MutexGuard};
 pub use loom::thread;

@@ -1,7 +1,7 @@
 //! The primitives as they are: the standard library's.
 
 pub use std::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 pub use std::sync::{Arc, Arc as StdArc, Mutex, MutexGuard, OnceLock, Weak};
 pub use std::thread;

@@ -15,8 +15,9 @@
 //! two threads that insert don't write the same lines.
 
 use super::due::Due;
-use super::entry::{Cold, Eight, Hot};
+use super::entry::{Cold, Eight, Hot, Line};
 use super::memory::Plane;
+use super::summary::Summaries;
 use crate::error::Error;
 use crate::packet::Family;
 use crate::sync::line::CachePadded;
@@ -52,7 +53,23 @@ struct Chunk {
     wide: AtomicPtr<Eight>,
     extension: AtomicPtr<Eight>,
     account: AtomicPtr<Eight>,
-    due: AtomicPtr<Due>,
+    beside: AtomicPtr<Beside>,
+}
+
+/// What a chunk knows of its records, apart from them.
+#[repr(align(64))]
+struct Beside {
+    due: Due,
+    summaries: Summaries,
+}
+
+impl Line for Beside {
+    fn zeroed() -> Beside {
+        Beside {
+            due: Due::new(),
+            summaries: Summaries::unused(),
+        }
+    }
 }
 
 /// What owns the memory behind a chunk's pointers.
@@ -62,8 +79,8 @@ struct Planes {
     wide: Option<Plane<Eight>>,
     extension: Option<Plane<Eight>>,
     account: Option<Plane<Eight>>,
-    /// One value; a vector, because a box may not be moved while it is pointed into.
-    due: Vec<Due>,
+    /// One value.
+    beside: Plane<Beside>,
 }
 
 /// Free records of one stripe and family.
@@ -123,7 +140,7 @@ impl Arena {
             wide: AtomicPtr::default(),
             extension: AtomicPtr::default(),
             account: AtomicPtr::default(),
-            due: AtomicPtr::default(),
+            beside: AtomicPtr::default(),
         };
         let magazine = || Magazine {
             numbers: [0; 2 * LOT],
@@ -203,7 +220,13 @@ impl Arena {
     /// Who is due in a chunk in use.
     #[inline]
     pub(super) fn due(&self, chunk: usize) -> &Due {
-        line(self.chunks[chunk].due.load(Ordering::Relaxed), 0)
+        &line(self.chunks[chunk].beside.load(Ordering::Relaxed), 0).due
+    }
+
+    /// The summaries of a chunk in use.
+    #[inline]
+    pub(super) fn summaries(&self, chunk: usize) -> &Summaries {
+        &line(self.chunks[chunk].beside.load(Ordering::Relaxed), 0).summaries
     }
 
     /// The lines that a look-up of this record will touch.
@@ -387,8 +410,8 @@ impl Arena {
         chunk.hot.store(planes.hot.as_ptr(), Ordering::Relaxed);
         chunk.cold.store(planes.cold.as_ptr(), Ordering::Relaxed);
         chunk
-            .due
-            .store(planes.due.as_ptr().cast_mut(), Ordering::Relaxed);
+            .beside
+            .store(planes.beside.as_ptr(), Ordering::Relaxed);
         for (pointer, plane) in [
             (&chunk.wide, &planes.wide),
             (&chunk.extension, &planes.extension),
@@ -421,6 +444,7 @@ impl Arena {
             if let Ok(planes) = new_planes(family, extension) {
                 planes.hot.populate(CHUNK);
                 planes.cold.populate(CHUNK);
+                planes.beside.populate(1);
                 let mut depot = lock(&self.depot);
                 depot.spare[kind].get_or_insert(planes);
             }
@@ -437,6 +461,7 @@ impl Arena {
             let planes = depot.planes.last().expect("a chunk was added");
             planes.hot.populate(CHUNK);
             planes.cold.populate(CHUNK);
+            planes.beside.populate(1);
             depot.fresh[Family::V4 as usize] = (0, 0);
             for lot in 0..count / LOT {
                 let first = first + (lot * LOT) as u32;
@@ -469,6 +494,8 @@ impl Arena {
 
 fn new_planes(family: Family, extension: bool) -> Result<Planes, Error> {
     let wide = family == Family::V6;
+    let beside = Plane::<Beside>::map(1)?;
+    line(beside.as_ptr(), 0).due.clear();
     Ok(Planes {
         hot: Plane::map(CHUNK)?,
         cold: Plane::map(CHUNK)?,
@@ -479,7 +506,7 @@ fn new_planes(family: Family, extension: bool) -> Result<Planes, Error> {
             None
         },
         account: None,
-        due: vec![Due::new()],
+        beside,
     })
 }
 

@@ -3,13 +3,13 @@
 use super::Table;
 use super::arena::CHUNK;
 use super::entry::{Cold, Eight, Flags, Hot, LIVE, LOCK, MILLIS, generation, pack_expiry};
-use super::{At, New};
+use super::{At, Names, New};
 use crate::clock::Time;
 use crate::packet::Family;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::Ordering::Release;
 use crate::sync::{Site, ordering};
-use crate::tuple::{ConnectionId, Direction, Key, Side, Tuple, Zone};
+use crate::tuple::{ConnectionId, Direction, Key, Tuple, Zone};
 
 /// A connection that this thread has to itself until the guard is dropped.
 ///
@@ -61,24 +61,27 @@ impl<'t> Guard<'t> {
         self.table.reply_key(self.number)
     }
 
+    /// Its tuples.
+    #[inline]
+    pub(super) fn names(&self) -> Names<'t> {
+        Names {
+            table: self.table,
+            number: self.number,
+            flags: self.flags(),
+        }
+    }
+
     /// The tuple of packets in the original direction.
     #[must_use]
+    #[inline]
     pub fn original(&self) -> Tuple {
-        let high = self.flags().contains(Flags::ORIGINATOR_HIGH);
-        self.forward_key()
-            .tuple(if high { Side::High } else { Side::Low })
+        self.names().original()
     }
 
     /// The tuple of packets in the reply direction, as they arrive.
     #[must_use]
     pub fn reply(&self) -> Tuple {
-        if self.flags().contains(Flags::TRANSLATED) {
-            let high = self.flags().contains(Flags::REPLY_SOURCE_HIGH);
-            self.reply_key()
-                .tuple(if high { Side::High } else { Side::Low })
-        } else {
-            self.original().reversed()
-        }
+        self.names().reply()
     }
 
     /// Flags.

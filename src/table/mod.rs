@@ -9,7 +9,8 @@
 //!                    chunks of records in planes: hot │ cold │ wide │ extension │ account
 //!                    (arena, entry)                ▲
 //!                                                  │ blocks of 256 neighbours, earliest expiry each
-//!                                                  └ (due)
+//!                                                  │ (due); of each record, what walks ask first
+//!                                                  └ (summary, walk)
 //! ```
 //!
 //! Who may do what, and how they don't get in each other's way:
@@ -39,9 +40,11 @@ mod memory;
 #[cfg(all(test, loom))]
 mod models;
 mod shard;
+mod summary;
 mod sweep;
 #[cfg(all(test, not(loom)))]
 mod tests;
+mod walk;
 mod zone;
 
 use crossbeam_utils::Backoff;
@@ -62,7 +65,9 @@ use sweep::Sweeper;
 
 pub use entry::Flags;
 pub use guard::Guard;
+pub use summary::{Address, Wanted};
 pub use sweep::{Sweep, SweepAt, Swept};
+pub use walk::{Names, Walk};
 pub use zone::Zones;
 
 /// Shards of the index, a power of two.
@@ -454,6 +459,7 @@ impl Table {
             word,
         };
         guard.fill(new, at.epoch);
+        self.summarise(number, new);
         // Release: pairs with the Acquire of whoever reads the word; the record is complete.
         hot.word.store(word | LOCK, Release);
         let linked = chain
@@ -568,50 +574,6 @@ impl Table {
         // Release: whoever still compares with the old word fails, and sees the new generation.
         hot.word.store(next_life(word), Release);
         self.arena.give(number, family);
-    }
-
-    /// The next live connection at or after record `position`, which moves beyond it. Whether it is
-    /// visible is for the caller to ask.
-    pub fn next(&self, position: &mut u32) -> Option<Guard<'_>> {
-        let end = (self.arena.chunks_used() * arena::CHUNK) as u32;
-        while *position < end {
-            let number = *position;
-            *position += 1;
-            if let Some((guard, ())) = self.lock(number, |_| Some(())) {
-                return Some(guard);
-            }
-        }
-        None
-    }
-
-    /// The same for connections whose original tuple is `wanted`. Others are passed over by a look at
-    /// their hot line (and, over IPv6, their addresses), without being locked.
-    pub fn next_where(
-        &self,
-        position: &mut u32,
-        wanted: impl Fn(&Tuple) -> bool,
-    ) -> Option<Guard<'_>> {
-        let end = (self.arena.chunks_used() * arena::CHUNK) as u32;
-        while *position < end {
-            let number = *position;
-            *position += 1;
-            // Acquire: pairs with the Release that published the record. Whether it is still the same
-            // is asked again under its lock.
-            let word = self.arena.hot(number).word.load(Acquire);
-            let side = if Flags::of(word).contains(Flags::ORIGINATOR_HIGH) {
-                Side::High
-            } else {
-                Side::Low
-            };
-            if word & LIVE != 0
-                && wanted(&self.forward_key(number).tuple(side))
-                && let Some((guard, ())) = self.lock(number, |_| Some(()))
-                && wanted(&guard.original())
-            {
-                return Some(guard);
-            }
-        }
-        None
     }
 
     /// The zones.

@@ -44,8 +44,12 @@ const AT: At = At {
 
 /// Inserts connection `i` with mark `i`.
 fn insert(table: &Table, i: u16, expiry: u64) -> bool {
+    insert_tuple(table, tuple(i), i, expiry)
+}
+
+fn insert_tuple(table: &Table, original: Tuple, i: u16, expiry: u64) -> bool {
     let new = New {
-        original: tuple(i),
+        original,
         reply: None,
         flags: Flags::default(),
         created: AT.now,
@@ -60,7 +64,7 @@ fn insert(table: &Table, i: u16, expiry: u64) -> bool {
         extension: None,
     };
     table
-        .insert(&new, table.hash(&tuple(i).key().0), &AT)
+        .insert(&new, table.hash(&original.key().0), &AT)
         .is_ok()
 }
 
@@ -230,6 +234,34 @@ fn reuse() -> bool {
 #[test]
 fn loom_a_record_in_its_next_life_is_not_taken_for_its_last() {
     assert_eq!(bad(None, reuse), 0);
+}
+
+/// Does a walk by zone and address ever pass over a connection of which its thread knows already, in a
+/// record that was another's before? (Whoever found it waits for its lock; this one only looks.)
+fn summary() -> bool {
+    let table = table();
+    insert(&table, 1, 1 << 40);
+    remove(&table, 1);
+    let other = Tuple {
+        zone: 3,
+        ..tuple(7)
+    };
+    let wanted = Wanted::in_zone(Some(3)).with(Address::OriginalSource, other.src);
+    let met = move |table: &Table| {
+        let mut walk = Walk::default();
+        let guard = table.next_where(&mut walk, &wanted, |names| names.original() == other);
+        guard.is_some()
+    };
+    let reader = table.clone();
+    let thread = thread::spawn(move || reader.occupied(&other, &AT) && !met(&reader));
+    assert!(insert_tuple(&table, other, 7, 1 << 40));
+    let missed = thread.join().expect("the reader does not panic");
+    missed || !met(&table)
+}
+
+#[test]
+fn loom_a_walk_by_summary_meets_what_is_known() {
+    assert_eq!(bad(None, summary), 0);
 }
 
 /// Do two threads ever both insert the same connection, or neither?

@@ -8,7 +8,7 @@ use super::*;
 use crate::packet::proto;
 use crate::tuple::QueryKind;
 
-fn table(limit: u32) -> Table {
+pub(super) fn table(limit: u32) -> Table {
     let secret = Secret::new([0x9e37_79b9_7f4a_7c15; 8]);
     Table::new(&Config {
         secret,
@@ -19,7 +19,7 @@ fn table(limit: u32) -> Table {
     .expect("memory")
 }
 
-fn tuple(i: u32, family: Family) -> Tuple {
+pub(super) fn tuple(i: u32, family: Family) -> Tuple {
     Tuple {
         src: 0x0a00_0000 + u128::from(i),
         dst: 0x0b00_0001,
@@ -33,7 +33,7 @@ fn tuple(i: u32, family: Family) -> Tuple {
     }
 }
 
-fn new(original: Tuple, reply: Option<Tuple>, expiry: u64) -> New {
+pub(super) fn new(original: Tuple, reply: Option<Tuple>, expiry: u64) -> New {
     New {
         original,
         reply,
@@ -51,7 +51,7 @@ fn new(original: Tuple, reply: Option<Tuple>, expiry: u64) -> New {
     }
 }
 
-fn insert<'t>(table: &'t Table, new: &New, now: u64) -> Result<Guard<'t>, InsertError> {
+pub(super) fn insert<'t>(table: &'t Table, new: &New, now: u64) -> Result<Guard<'t>, InsertError> {
     let at = at(table, new.original.zone, now);
     table.insert(new, table.hash(&new.original.key().0), &at)
 }
@@ -63,7 +63,11 @@ fn at(table: &Table, zone: u16, now: u64) -> At {
     }
 }
 
-fn find<'t>(table: &'t Table, tuple: &Tuple, now: u64) -> Option<(Guard<'t>, Direction)> {
+pub(super) fn find<'t>(
+    table: &'t Table,
+    tuple: &Tuple,
+    now: u64,
+) -> Option<(Guard<'t>, Direction)> {
     let (key, side) = tuple.key();
     let hash = table.hash(&key);
     let probe = table.probe(table.prefetch(hash), hash);
@@ -71,7 +75,7 @@ fn find<'t>(table: &'t Table, tuple: &Tuple, now: u64) -> Option<(Guard<'t>, Dir
 }
 
 /// What a tuple looks like after its source was translated.
-fn translated(original: &Tuple, i: u32) -> Tuple {
+pub(super) fn translated(original: &Tuple, i: u32) -> Tuple {
     Tuple {
         dst: 0x0c00_0000,
         dport: 2000_u16.wrapping_add(i as u16),

@@ -26,6 +26,7 @@ mod helpers;
 mod layers;
 mod layout;
 mod limits;
+mod listings;
 mod merge;
 #[expect(unreachable_pub, reason = "the fuzz targets include it")]
 mod model;

@@ -1,0 +1,145 @@
+//! What listings ask of a record first, six bytes of it, apart from the record.
+//!
+//! A dump or flush that names a zone or an address means few of many connections. To find them by
+//! their hot lines costs a cache line for each that is not meant. So beside each chunk's hot plane
+//! there is one of summaries: of each record its zone, and a *signature* of eight bits of each of the
+//! four addresses (source and destination, original and reply). A walk over a million connections
+//! then reads two megabytes of zones or four of signatures in order, and opens the records that fit:
+//! all of a zone, and of the others with the same signature, one in 256.
+//!
+//! A summary is a hint, and everything that it says is verified by the record itself. It is written
+//! once, before the record is published, so whoever knows of a connection sees its summary (the
+//! Release and Acquire of the record's word) or that of a younger one in the same record. Removal
+//! leaves it as it is: that costs nothing, and whoever follows it finds a record that is not LIVE or
+//! another connection.
+//!
+//! Each record's part are atomics of its own: a plain store each, because nobody else writes there
+//! meanwhile. Packed into words that several records share, eight at a time could be compared in a
+//! register, but each insert would pay two read-modify-writes for that.
+//!
+//! The signature has no secret. Whoever chooses addresses of one signature makes a walk open their
+//! records for nothing, which is what every walk did without summaries.
+
+use super::arena::CHUNK;
+use crate::sync::Ordering::Relaxed;
+use crate::sync::{AtomicU16, AtomicU32};
+use crate::tuple::{Tuple, Zone};
+
+/// One of the four addresses of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Address {
+    /// Source of packets in the original direction.
+    OriginalSource = 0,
+    /// Destination of packets in the original direction.
+    OriginalDestination = 1,
+    /// Source of packets in the reply direction, as they arrive.
+    ReplySource = 2,
+    /// Destination of packets in the reply direction, as they arrive.
+    ReplyDestination = 3,
+}
+
+/// Bits of the signature of one address.
+const BITS: u32 = 8;
+
+/// The signatures of a record that was never used. (Its zone is one that others may have.)
+const UNUSED: u32 = 0;
+
+/// The signature of an address: never zero.
+#[inline]
+const fn signature(address: u128) -> u32 {
+    let folded = address as u64 ^ ((address >> 64) as u64).rotate_left(32);
+    let signature = (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS)) as u32;
+    if signature == 0 { 1 } else { signature }
+}
+
+/// What summaries are asked for: a zone, any of the addresses, both, or nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    zone: Option<Zone>,
+    signatures: u32,
+    mask: u32,
+}
+
+impl Wanted {
+    /// Any connection of `zone`, or of any zone.
+    #[must_use]
+    pub const fn in_zone(zone: Option<Zone>) -> Wanted {
+        Wanted {
+            zone,
+            signatures: 0,
+            mask: 0,
+        }
+    }
+
+    /// And with this address.
+    #[must_use]
+    pub const fn with(mut self, which: Address, address: u128) -> Wanted {
+        let shift = which as u32 * BITS;
+        let mask = ((1 << BITS) - 1) << shift;
+        self.signatures = self.signatures & !mask | signature(address) << shift;
+        self.mask |= mask;
+        self
+    }
+
+    /// Nothing is asked: every record would do.
+    pub(super) const fn is_any(&self) -> bool {
+        self.zone.is_none() && self.mask == 0
+    }
+}
+
+/// The summaries of a chunk of records.
+pub(super) struct Summaries {
+    zones: [AtomicU16; CHUNK],
+    signatures: [AtomicU32; CHUNK],
+}
+
+#[cfg(not(any(loom, miri)))]
+const _: () = assert!(size_of::<Summaries>() == 6 * CHUNK);
+
+impl Summaries {
+    /// Those of records that were never used: all bytes zero.
+    pub(super) fn unused() -> Summaries {
+        Summaries {
+            zones: std::array::from_fn(|_| AtomicU16::new(0)),
+            signatures: std::array::from_fn(|_| AtomicU32::new(UNUSED)),
+        }
+    }
+
+    /// Notes what the record at `place` of the chunk is about to be.
+    #[inline]
+    pub(super) fn note(&self, place: usize, original: &Tuple, reply: Option<&Tuple>) {
+        let there = signature(original.src) | signature(original.dst) << BITS;
+        let back = match reply {
+            Some(reply) => signature(reply.src) | signature(reply.dst) << BITS,
+            None => there >> BITS | there << BITS & ((1 << (2 * BITS)) - 1),
+        };
+        self.zones[place].store(original.zone, Relaxed);
+        self.signatures[place].store(there | back << (2 * BITS), Relaxed);
+    }
+
+    /// The first place from `from` on whose summary fits.
+    #[inline]
+    pub(super) fn find(&self, from: usize, wanted: &Wanted) -> Option<usize> {
+        let Wanted {
+            zone,
+            signatures,
+            mask,
+        } = *wanted;
+        let fits = |found: u32| (found ^ signatures) & mask == 0;
+        let found = &self.signatures[from..];
+        let ahead = match zone {
+            None => found.iter().position(|found| fits(found.load(Relaxed))),
+            Some(zone) => {
+                let mut both = self.zones[from..].iter().zip(found);
+                both.position(|(known, found)| {
+                    known.load(Relaxed) == zone && {
+                        let found = found.load(Relaxed);
+                        found != UNUSED && fits(found)
+                    }
+                })
+            }
+        };
+        ahead.map(|ahead| from + ahead)
+    }
+}
