@@ -168,7 +168,7 @@ pub unsafe extern "C" fn conntrack_get_zone_limits(
 }
 
 /// Removes the connections that `*filter` means. One that names protocol, both addresses and ports of
-/// the original tuple, and the zone, is looked up; any other is looked for among all connections.
+/// the original tuple, and the zone, is looked up; others are looked for as struct ct_filter says.
 ///
 /// `*removed` receives how many there were; `removed` may be NULL.
 ///

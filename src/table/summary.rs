@@ -42,7 +42,7 @@ pub enum Address {
 /// Bits of the signature of one address.
 const BITS: u32 = 8;
 
-/// The signatures of a record that was never used.
+/// The signatures of a record that was never used. (Its zone is one that others may have.)
 const UNUSED: u32 = 0;
 
 /// The signature of an address: never zero.
@@ -80,6 +80,11 @@ impl Wanted {
         self.signatures = self.signatures & !mask | signature(address) << shift;
         self.mask |= mask;
         self
+    }
+
+    /// Nothing is asked: every record would do.
+    pub(super) const fn is_any(&self) -> bool {
+        self.zone.is_none() && self.mask == 0
     }
 }
 
@@ -121,16 +126,18 @@ impl Summaries {
             signatures,
             mask,
         } = *wanted;
-        let fits = |found: &AtomicU32| {
-            let found = found.load(Relaxed);
-            (found ^ signatures) & mask == 0 && found != UNUSED
-        };
+        let fits = |found: u32| (found ^ signatures) & mask == 0;
         let found = &self.signatures[from..];
         let ahead = match zone {
-            None => found.iter().position(fits),
+            None => found.iter().position(|found| fits(found.load(Relaxed))),
             Some(zone) => {
                 let mut both = self.zones[from..].iter().zip(found);
-                both.position(|(known, found)| known.load(Relaxed) == zone && fits(found))
+                both.position(|(known, found)| {
+                    known.load(Relaxed) == zone && {
+                        let found = found.load(Relaxed);
+                        found != UNUSED && fits(found)
+                    }
+                })
             }
         };
         ahead.map(|ahead| from + ahead)

@@ -15,7 +15,7 @@ use crate::tuple::{Side, Tuple};
 pub struct Walk {
     /// The next record that it may look at.
     pub position: u32,
-    /// Records that it has opened: passed over by their summary are the others.
+    /// Records that it has opened, whether somebody lives there or not.
     pub looked_at: u32,
 }
 
@@ -99,7 +99,11 @@ impl Table {
     }
 
     /// The first record from `number` on whose summary fits.
+    #[inline]
     fn summarised(&self, mut number: u32, end: u32, wanted: &Wanted) -> Option<u32> {
+        if wanted.is_any() {
+            return (number < end).then_some(number);
+        }
         while number < end {
             let place = number as usize % CHUNK;
             let summaries = self.arena.summaries(number as usize / CHUNK);

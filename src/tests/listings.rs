@@ -262,7 +262,8 @@ fn a_dump_by_a_whole_address_of_either_tuple_opens_few_of_the_others() {
         of(Some((Ip::V4([10, 1, 1, 0]).number(), !0xff)), None),
         part,
     );
-    assert_eq!(cost(&engine, &network), (256, 1_000));
+    let (found, looked_at) = cost(&engine, &network);
+    assert!(found == 256 && looked_at >= 1_000, "{looked_at}");
     let in_zone = Filter {
         zone: Some(256),
         ..network
@@ -283,5 +284,6 @@ fn an_ipv4_address_is_whole_without_the_bits_above_it_only_where_the_family_is_n
     };
     let (found, looked_at) = cost(&engine, &filter(Some(Family::V4)));
     assert!(found == 1 && looked_at < 20, "{looked_at}");
-    assert_eq!(cost(&engine, &filter(None)), (1, 1_000));
+    let (found, looked_at) = cost(&engine, &filter(None));
+    assert!(found == 1 && looked_at >= 1_000, "{looked_at}");
 }

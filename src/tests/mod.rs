@@ -32,6 +32,7 @@ mod merge;
 mod model;
 mod nat;
 mod offload;
+mod ovs_cases;
 mod rules_nat;
 mod timeouts;
 mod tracking;

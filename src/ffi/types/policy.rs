@@ -148,6 +148,10 @@ pub const CT_YES: u8 = 1;
 pub const CT_NO: u8 = 2;
 
 /// Which connections are meant: those that all members allow. All zero but `size`: every one.
+///
+/// One that names a zone, or a whole address of either tuple, is quick: of the other connections a few
+/// bytes are compared, and one in 256 of those with another address is opened. Any other filter, also
+/// one of an address with a shorter mask, opens every connection (of the zone, if it names one).
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct ct_filter {
