@@ -17,7 +17,6 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/bed.sh"
 minutes=$3
 RANDOM=20261121
-export ASAN_OPTIONS=log_path=$work/sanitizer,detect_leaks=1
 python=/usr/bin/python3
 
 policies() {
@@ -237,12 +236,7 @@ if [ "$memory" != 0 ] && [ -z "${SOAK_SANITIZED:-}" ]; then
     check "memory is not lost" test "$now" -lt $((memory + memory / 4 + 8192))
     check "descriptors are not lost" test "$(descriptors)" -le $((files + 2))
 fi
-ovs-appctl exit --cleanup
-for _ in $(seq 60); do kill -0 "$daemon" 2>/dev/null || break; sleep 0.5; done
-check "the daemon ends when told" test ! -e "/proc/$daemon"
-for report in "$work"/sanitizer.*; do
-    [ ! -e "$report" ] || { cat "$report"; failed=$((failed + 1)); }
-done
+end_switch
 
 echo "changes: $changes in $minutes minutes; traffic while they were made:"
 cat "$work"/traffic.* | sort | uniq -c
