@@ -19,11 +19,14 @@ minutes=$3
 RANDOM=20261121
 python=/usr/bin/python3
 
+# Open vSwitch 3.5.0 does not apply the timeouts that a zone begins with, only others later.
 policies() {
-    for zone in 1 2; do
-        ovs-vsctl add-zone-tp netdev zone=$zone tcp_syn_sent=5 tcp_syn_recv=5 tcp_established=20 \
-            tcp_fin_wait=5 tcp_time_wait=5 tcp_close=5 udp_first=5 udp_single=5 udp_multiple=10 \
-            icmp_first=5 icmp_reply=5
+    for zone in 1 2; do ovs-vsctl add-zone-tp netdev zone=$zone tcp_syn_sent=4; done
+    for policy in $(ovs-vsctl --bare --columns=_uuid list CT_Timeout_Policy); do
+        ovs-vsctl set CT_Timeout_Policy "$policy" timeouts:tcp_syn_sent=5 timeouts:tcp_syn_recv=5 \
+            timeouts:tcp_established=20 timeouts:tcp_fin_wait=5 timeouts:tcp_time_wait=5 \
+            timeouts:tcp_close=5 timeouts:udp_first=5 timeouts:udp_single=5 timeouts:udp_multiple=10 \
+            timeouts:icmp_first=5 timeouts:icmp_reply=5
     done
 }
 
