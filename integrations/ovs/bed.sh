@@ -13,6 +13,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mount -t tmpfs none /run
 mkdir -p /run/netns
+export ASAN_OPTIONS=log_path=$work/sanitizer,detect_leaks=1
 export OVS_RUNDIR=$work OVS_LOGDIR=$work OVS_DBDIR=$work
 export PATH=$programs:$build/vswitchd:$build/ovsdb:$build/utilities:$PATH
 passed=0
@@ -67,4 +68,14 @@ switch() {
         -- add-port br0 ovs-server -- set interface ovs-server ofport_request=2 \
         -- --id=@dp create Datapath datapath_version=0 -- set Open_vSwitch . datapaths:netdev=@dp
     daemon=$(cat "$work/ovs-vswitchd.pid")
+}
+
+# What the address sanitizer found, in a build with it, counts as failed.
+end_switch() {
+    ovs-appctl exit --cleanup
+    for _ in $(seq 60); do kill -0 "$daemon" 2>/dev/null || break; sleep 0.5; done
+    check "the daemon ends when told" test ! -e "/proc/$daemon"
+    for report in "$work"/sanitizer.*; do
+        [ ! -e "$report" ] || { cat "$report"; failed=$((failed + 1)); }
+    done
 }

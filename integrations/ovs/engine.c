@@ -289,11 +289,11 @@ describe(struct ct_packet *to, struct ct_tuple *original, struct engine *engine,
         to->l4_offset = packet->l4_ofs;
     }
 
+    /* Of a packet that was not tracked nothing else is defined. */
     to->ct_state = md->ct_state;
-    to->ct_zone = md->ct_zone;
+    to->ct_zone = md->ct_state ? md->ct_zone : 0;
     to->connection = 0;
     to->connection_flags = 0;
-    /* All the rest is defined for a packet that was tracked. */
     if (md->ct_state && md->conn) {
         to->connection = (uintptr_t) md->conn;
         to->connection_flags = (md->reply ? CT_CONN_REPLY : 0)

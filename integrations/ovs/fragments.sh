@@ -26,6 +26,8 @@ priority=50,in_port=2,ipv6,actions=ct(table=1,zone=1,nat)
 table=1,priority=30,in_port=1,ct_state=+trk-inv,ip,actions=$2
 table=1,priority=30,in_port=1,ct_state=+trk-inv,ipv6,actions=$3
 table=1,priority=30,in_port=2,ct_state=+est-inv,actions=1
+table=2,ip,actions=ct(commit,zone=1),2
+table=2,ipv6,actions=ct(commit,zone=1),2
 END
 }
 
@@ -54,6 +56,9 @@ pings "nat" $LONGEST4 $LONGEST6
 ovs-appctl dpctl/flush-conntrack
 flows 'clone(ct(commit,zone=1),2)' drop drop
 pings "ct() in clone()" $LONGEST4 $LONGEST6
+ovs-appctl dpctl/flush-conntrack
+flows 'check_pkt_larger(100)->NXM_NX_REG0[0],resubmit(,2)' drop drop
+pings "ct() in check_pkt_len()" $LONGEST4 $LONGEST6
 
 # Only IPv4 has devices of fewer than 1,280 bytes.
 ovs-appctl dpctl/ipf-set-min-frag v4 400
@@ -69,7 +74,6 @@ check "it is said, IPv4" logged v4
 check "a byte more than the longest, IPv6" is_refused $((LONGEST6 + 1)) fd09::2
 check "it is said, IPv6" logged v6
 check "at last nothing waits" nothing_waits
-kill -0 "$daemon" || failed=$((failed + 1))
-ovs-appctl exit --cleanup
+end_switch
 echo "fragments: $passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -17,14 +17,16 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/bed.sh"
 minutes=$3
 RANDOM=20261121
-export ASAN_OPTIONS=log_path=$work/sanitizer,detect_leaks=1
 python=/usr/bin/python3
 
+# Open vSwitch 3.5.0 does not apply the timeouts that a zone begins with, only others later.
 policies() {
-    for zone in 1 2; do
-        ovs-vsctl add-zone-tp netdev zone=$zone tcp_syn_sent=5 tcp_syn_recv=5 tcp_established=20 \
-            tcp_fin_wait=5 tcp_time_wait=5 tcp_close=5 udp_first=5 udp_single=5 udp_multiple=10 \
-            icmp_first=5 icmp_reply=5
+    for zone in 1 2; do ovs-vsctl add-zone-tp netdev zone=$zone tcp_syn_sent=4; done
+    for policy in $(ovs-vsctl --bare --columns=_uuid list CT_Timeout_Policy); do
+        ovs-vsctl set CT_Timeout_Policy "$policy" timeouts:tcp_syn_sent=5 timeouts:tcp_syn_recv=5 \
+            timeouts:tcp_established=20 timeouts:tcp_fin_wait=5 timeouts:tcp_time_wait=5 \
+            timeouts:tcp_close=5 timeouts:udp_first=5 timeouts:udp_single=5 timeouts:udp_multiple=10 \
+            timeouts:icmp_first=5 timeouts:icmp_reply=5
     done
 }
 
@@ -237,12 +239,7 @@ if [ "$memory" != 0 ] && [ -z "${SOAK_SANITIZED:-}" ]; then
     check "memory is not lost" test "$now" -lt $((memory + memory / 4 + 8192))
     check "descriptors are not lost" test "$(descriptors)" -le $((files + 2))
 fi
-ovs-appctl exit --cleanup
-for _ in $(seq 60); do kill -0 "$daemon" 2>/dev/null || break; sleep 0.5; done
-check "the daemon ends when told" test ! -e "/proc/$daemon"
-for report in "$work"/sanitizer.*; do
-    [ ! -e "$report" ] || { cat "$report"; failed=$((failed + 1)); }
-done
+end_switch
 
 echo "changes: $changes in $minutes minutes; traffic while they were made:"
 cat "$work"/traffic.* | sort | uniq -c
