@@ -1,7 +1,13 @@
-//! The end of a connection, on whichever way it comes: expiry, flush, early drop, `force`, a new start.
+//! The end of connections, on whichever way it comes: expiry, flush, early drop, `force`, a new start.
 //!
-//! Other rooms hold things by a connection's id or tuples. They are told after the record is gone and
-//! nothing is locked, so they may look at the table again.
+//! Other rooms hold things by a connection's id or tuples. They are told after nobody can find the
+//! connection any more and nothing is locked, so they may look at the table again.
+//!
+//! A sweep removes connections in stages ([`Removals`]): what has to be read of them is read, and
+//! providers and listeners are told, while each one is locked; then the whole stage leaves the index;
+//! then zones' counts and other rooms learn of it, of neighbours in one zone at once.
+
+use smallvec::SmallVec;
 
 use super::Engine;
 use super::events::Ending;
@@ -9,7 +15,81 @@ use super::statistics::Counter;
 use super::translate::Occupied;
 use crate::clock::Time;
 use crate::offload::dispatch::Dispatch;
-use crate::table::{Flags, Guard};
+use crate::table::{Flags, Guard, Names, Removal};
+use crate::tuple::{ConnectionId, Zone};
+
+/// Zones of which a stage notes connections before it is finished early.
+const RUNS: usize = 8;
+
+/// Connections of one zone and epoch that are removed one after the other.
+struct Run {
+    zone: Zone,
+    epoch: u32,
+    count: u32,
+}
+
+/// Connections that are removed together. They are gone when it is finished.
+pub(super) struct Removals<'e> {
+    engine: &'e Engine,
+    now: Time,
+    leaving: Removal<'e>,
+    runs: SmallVec<[Run; RUNS]>,
+    /// Those that other rooms know by their id.
+    known: SmallVec<[(ConnectionId, Flags); 4]>,
+}
+
+impl<'e> Removals<'e> {
+    pub(super) fn new(engine: &'e Engine, now: Time) -> Removals<'e> {
+        Removals {
+            engine,
+            now,
+            leaving: Removal::new(&engine.table),
+            runs: SmallVec::new(),
+            known: SmallVec::new(),
+        }
+    }
+
+    /// Begins to remove a connection. What providers are to be told of it is left in `dispatch`.
+    #[inline]
+    pub(super) fn begin(&mut self, guard: Guard<'e>, why: Ending, dispatch: &mut Dispatch<'_>) {
+        self.engine.announce_ending(&guard, why, dispatch, self.now);
+        let flags = guard.flags();
+        if flags.has_any(KNOWN_BY_ID) {
+            self.known.push((guard.id(), flags));
+        }
+        let (zone, epoch) = (guard.zone(), guard.epoch());
+        self.leaving.begin(guard);
+        match self.runs.last_mut() {
+            Some(run) if (run.zone, run.epoch) == (zone, epoch) => run.count += 1,
+            _ => self.runs.push(Run {
+                zone,
+                epoch,
+                count: 1,
+            }),
+        }
+        if self.leaving.is_full() || self.runs.len() == RUNS {
+            self.finish();
+        }
+    }
+
+    /// Removes entirely what was begun, and tells everybody else.
+    pub(super) fn finish(&mut self) {
+        let engine = self.engine;
+        for names in self.leaving.names() {
+            engine.retranslate(&names, self.now);
+        }
+        self.leaving.finish();
+        for run in self.runs.drain(..) {
+            engine.limits.release_many(run.zone, run.epoch, run.count);
+        }
+        for (id, flags) in self.known.drain(..) {
+            engine.forget(id, flags);
+        }
+    }
+}
+
+/// Other rooms hold something by the id of a connection with one of these flags.
+const KNOWN_BY_ID: Flags = Flags::HELPER.and(Flags::RELATED);
 
 impl Engine {
     /// Removes a connection. What providers are to be told of it is left in `dispatch`.
@@ -20,30 +100,37 @@ impl Engine {
         dispatch: &mut Dispatch<'_>,
         now: Time,
     ) {
-        self.remove_quietly(guard, why, dispatch, now);
+        self.announce_ending(&guard, why, dispatch, now);
+        let (id, flags) = (guard.id(), guard.flags());
+        let (original, reply) = (guard.original(), guard.reply());
+        let epoch = guard.epoch();
+        self.table.remove(guard);
+        self.limits.release(original.zone, epoch);
+        self.forget(id, flags);
+        let occupied = Occupied::new(&self.table, original.zone, now);
+        self.translations.changed(&original, &reply, &occupied);
         self.statistics.count(Counter::Removed, 1);
     }
 
-    /// Removes a connection that the caller counts.
-    pub(super) fn remove_quietly(
+    /// Tells those who want to know of it while the connection is still there.
+    #[inline]
+    fn announce_ending(
         &self,
-        guard: Guard<'_>,
+        guard: &Guard<'_>,
         why: Ending,
         dispatch: &mut Dispatch<'_>,
         now: Time,
     ) {
-        dispatch.on_remove(&guard, now);
-        self.tell_ending(&guard, now, why);
-        let flags = guard.flags();
-        let id = guard.id();
-        if flags.contains(Flags::MERGED) {
-            self.changed_flows(id);
+        dispatch.on_remove(guard, now);
+        self.tell_ending(guard, now, why);
+        if guard.flags().contains(Flags::MERGED) {
+            self.changed_flows(guard.id());
         }
-        let original = guard.original();
-        let reply = guard.reply();
-        let epoch = guard.epoch();
-        self.table.remove(guard);
-        self.limits.release(original.zone, epoch);
+    }
+
+    /// Tells the rooms that hold something by the connection's id that it is gone.
+    #[inline]
+    fn forget(&self, id: ConnectionId, flags: Flags) {
         if flags.contains(Flags::HELPER) {
             self.expectations.parent_removed(id);
             self.controls.removed(id);
@@ -51,6 +138,12 @@ impl Engine {
         if flags.contains(Flags::RELATED) {
             self.parents.removed(id);
         }
+    }
+
+    /// Tells the choice of translations that these tuples are free again.
+    #[inline]
+    fn retranslate(&self, names: &Names<'_>, now: Time) {
+        let (original, reply) = (names.original(), names.reply());
         let occupied = Occupied::new(&self.table, original.zone, now);
         self.translations.changed(&original, &reply, &occupied);
     }

@@ -5,12 +5,13 @@
 //! it as thin as it likes: from the loop of the datapath with a small budget, or from a thread.
 
 use super::events::Ending;
+use super::removal::Removals;
 use super::statistics::Counter;
 use super::{Budget, Engine, Swept};
 use crate::clock::Time;
 use crate::offload::aging::{self, Expired};
 use crate::offload::dispatch::Dispatch;
-use crate::table::{Flags, Sweep, SweepAt};
+use crate::table::{Flags, Guard, Judge, Over, Sweep, SweepAt};
 
 impl Engine {
     /// Removes connections that expired or were flushed, looking at `budget.records` records at
@@ -43,34 +44,53 @@ impl Engine {
         dispatch: &mut Dispatch<'_>,
         expired: &mut Vec<Expired>,
     ) -> Swept {
-        let swept = self
-            .table
-            .sweep(SweepAt { now }, records, &mut |mut guard| {
-                let current = guard.epoch() == self.table.zones().epoch(guard.zone());
-                if current && guard.flags().contains(Flags::HELD) {
-                    expired.push(if guard.flags().contains(Flags::FLOW) {
-                        self.aged_flow(&mut guard)
-                    } else {
-                        Expired {
-                            id: guard.id(),
-                            last_used: None,
-                        }
-                    });
-                    let expiry = guard.expires();
-                    return Sweep::Keep(guard, expiry);
-                }
-                let why = if current {
-                    Ending::Expired
-                } else {
-                    Ending::Flushed
-                };
-                self.remove_quietly(guard, why, dispatch, now);
-                Sweep::Removed
-            });
+        let mut reaper = Reaper {
+            engine: self,
+            removals: Removals::new(self, now),
+            dispatch,
+            expired,
+        };
+        let swept = self.table.sweep(SweepAt { now }, records, &mut reaper);
         Swept {
             looked_at: swept.looked_at,
             removed: swept.removed,
             complete: swept.complete,
         }
+    }
+}
+
+/// Decides for the engine.
+struct Reaper<'e, 'd, 'r> {
+    engine: &'e Engine,
+    removals: Removals<'e>,
+    dispatch: &'d mut Dispatch<'r>,
+    expired: &'d mut Vec<Expired>,
+}
+
+impl<'e> Judge<'e> for Reaper<'e, '_, '_> {
+    #[inline]
+    fn judge(&mut self, mut guard: Guard<'e>, over: Over) -> Sweep<'e> {
+        let why = match over {
+            Over::Expired => Ending::Expired,
+            Over::Flushed => Ending::Flushed,
+        };
+        if over == Over::Expired && guard.flags().contains(Flags::HELD) {
+            self.expired.push(if guard.flags().contains(Flags::FLOW) {
+                self.engine.aged_flow(&mut guard)
+            } else {
+                Expired {
+                    id: guard.id(),
+                    last_used: None,
+                }
+            });
+            let expiry = guard.expires();
+            return Sweep::Keep(guard, expiry);
+        }
+        self.removals.begin(guard, why, self.dispatch);
+        Sweep::Removed
+    }
+
+    fn settle(&mut self) {
+        self.removals.finish();
     }
 }

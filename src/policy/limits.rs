@@ -125,14 +125,14 @@ impl Limits {
             return Ok(());
         };
         if before >= self.limit_of(entry) {
-            discount_one(&entry.count, epoch);
+            discount(&entry.count, epoch, 1);
             return Err(Refused::Zone);
         }
         if self.guarantees.load(Ordering::Relaxed) != 0 {
             if before < entry.guarantee.load(Ordering::Relaxed) {
                 self.reserved.fetch_sub(1, Ordering::Relaxed);
             } else if free() <= self.reserved.load(Ordering::Relaxed) {
-                discount_one(&entry.count, epoch);
+                discount(&entry.count, epoch, 1);
                 return Err(Refused::Reserved);
             }
         }
@@ -141,14 +141,21 @@ impl Limits {
 
     /// A connection that was admitted in this epoch is gone.
     pub fn release(&self, zone: Zone, epoch: u32) {
+        self.release_many(zone, epoch, 1);
+    }
+
+    /// `count` connections that were admitted in this epoch are gone.
+    pub fn release_many(&self, zone: Zone, epoch: u32, count: u32) {
         let Some(entry) = self.known(zone) else {
             return;
         };
-        if let Some(before) = discount_one(&entry.count, epoch)
+        if let Some(before) = discount(&entry.count, epoch, count)
             && self.guarantees.load(Ordering::Relaxed) != 0
-            && before <= entry.guarantee.load(Ordering::Relaxed)
         {
-            self.reserved.fetch_add(1, Ordering::Relaxed);
+            let guarantee = entry.guarantee.load(Ordering::Relaxed);
+            let unused = |count: u32| i64::from(guarantee.saturating_sub(count));
+            let more = unused(before.saturating_sub(count)) - unused(before);
+            self.reserved.fetch_add(more, Ordering::Relaxed);
         }
     }
 
@@ -266,11 +273,13 @@ fn count_one(count: &AtomicU64, epoch: u32) -> Option<u32> {
     }
 }
 
-/// Counts one less and tells how many there were; `None` when the count is that of another epoch.
-fn discount_one(count: &AtomicU64, epoch: u32) -> Option<u32> {
+/// Counts `fewer` less, down to none, and tells how many there were; `None` when there were none, or
+/// when the count is that of another epoch.
+fn discount(count: &AtomicU64, epoch: u32, fewer: u32) -> Option<u32> {
     count
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |seen| {
-            (epoch_of(seen) == epoch && seen as u32 != 0).then(|| seen - 1)
+            let before = seen as u32;
+            (epoch_of(seen) == epoch && before != 0).then(|| seen - u64::from(fewer.min(before)))
         })
         .ok()
         .map(|before| before as u32)
@@ -351,6 +360,28 @@ mod tests {
         assert_eq!(admit(1), Ok(()));
         limits.set_guarantee(1, 0, |_| 0);
         assert!(!limits.has_guarantees());
+    }
+
+    #[test]
+    fn many_that_go_together_free_what_one_by_one_would() {
+        for together in [1, 3, 5, 9] {
+            let limits = Limits::new(false);
+            limits.set_guarantee(1, 4, |_| 0);
+            assert_eq!(admitted(&limits, 1, 9), 9);
+            let one_by_one = Limits::new(false);
+            one_by_one.set_guarantee(1, 4, |_| 0);
+            assert_eq!(admitted(&one_by_one, 1, 9), 9);
+            limits.release_many(1, 0, together);
+            (0..together).for_each(|_| one_by_one.release(1, 0));
+            let reserved = |limits: &Limits| limits.reserved.load(Ordering::Relaxed);
+            assert_eq!(limits.count(1, 0), 9 - together);
+            assert_eq!(limits.count(1, 0), one_by_one.count(1, 0));
+            assert_eq!(
+                reserved(&limits),
+                i64::from(4_u32.saturating_sub(9 - together))
+            );
+            assert_eq!(reserved(&limits), reserved(&one_by_one));
+        }
     }
 
     #[test]

@@ -303,30 +303,44 @@ impl Arena {
         Ok(number)
     }
 
-    /// Gives a record back; its word is already that of its next life.
-    pub(super) fn give(&self, number: u32, family: Family) {
+    /// Gives records back; their words are already those of their next lives.
+    #[inline]
+    pub(super) fn give(&self, freed: impl ExactSizeIterator<Item = (u32, Family)>) {
         let index = stripe::current();
         let mut stripe = self.stripes[index].lock();
+        let count = freed.len() as i64;
         let live = &self.live[index];
-        live.store(live.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
-        stripe.credit += 1;
+        live.store(live.load(Ordering::Relaxed) - count, Ordering::Relaxed);
+        stripe.credit += count;
         let lot = LOT as i64;
         let scarce = self.remaining.load(Ordering::Relaxed) < PLENTY;
         if scarce || stripe.credit > 2 * lot {
-            let back = if scarce { stripe.credit } else { lot };
+            let back = if scarce {
+                stripe.credit
+            } else {
+                stripe.credit - lot
+            };
             stripe.credit -= back;
             self.remaining.fetch_add(back, Ordering::Relaxed);
         }
-        let magazine = &mut stripe.magazines[family as usize];
-        if magazine.len == magazine.numbers.len() {
-            let (keep, full) = magazine.numbers.split_at(LOT);
-            debug_assert_eq!(keep.len(), LOT);
-            let full = *full.first_chunk().expect("a magazine holds two lots");
-            lock(&self.depot).lots[family as usize].push(full);
-            magazine.len = LOT;
+        for (number, family) in freed {
+            let magazine = &mut stripe.magazines[family as usize];
+            if magazine.len == magazine.numbers.len() {
+                self.empty(magazine, family);
+            }
+            magazine.numbers[magazine.len] = number;
+            magazine.len += 1;
         }
-        magazine.numbers[magazine.len] = number;
-        magazine.len += 1;
+    }
+
+    /// Takes a lot of free records from a full magazine.
+    #[cold]
+    fn empty(&self, magazine: &mut Magazine, family: Family) {
+        let (keep, full) = magazine.numbers.split_at(LOT);
+        debug_assert_eq!(keep.len(), LOT);
+        let full = *full.first_chunk().expect("a magazine holds two lots");
+        lock(&self.depot).lots[family as usize].push(full);
+        magazine.len = LOT;
     }
 
     /// Takes credit from the common pot: a lot while there is plenty, then one at a time, so that the

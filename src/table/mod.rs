@@ -21,8 +21,9 @@
 //!   the order of their addresses), look again, and publish the record. The new record's own lock is
 //!   set before anybody can find it.
 //! * **Removal** clears LIVE under the record's lock, gives that lock back, then unlinks under the
-//!   bucket locks, then frees. So nobody ever waits for a bucket while holding a record, and holders of
-//!   a bucket never wait for a record: there is no circle.
+//!   bucket locks, then frees; the sweep takes each of these steps for many records before the next one
+//!   (see `removal`). So nobody ever waits for a bucket while holding a record, and holders of a bucket
+//!   never wait for a record: there is no circle.
 //! * **Splits** of buckets copy entries under the bucket's lock; they read keys of records that are
 //!   linked there, and a record's key cannot change while it is linked.
 //!
@@ -39,6 +40,7 @@ mod guard;
 mod memory;
 #[cfg(all(test, loom))]
 mod models;
+mod removal;
 mod shard;
 mod summary;
 mod sweep;
@@ -65,8 +67,9 @@ use sweep::Sweeper;
 
 pub use entry::Flags;
 pub use guard::Guard;
+pub use removal::{Removal, STAGE};
 pub use summary::{Address, Wanted};
-pub use sweep::{Sweep, SweepAt, Swept};
+pub use sweep::{Judge, Over, Sweep, SweepAt, Swept};
 pub use walk::{Names, Walk};
 pub use zone::Zones;
 
@@ -633,45 +636,6 @@ impl Table {
             })
         };
         self.shard(hash).grow(&self.pool, prefetch, hash_of);
-    }
-
-    /// Removes a connection.
-    pub fn remove(&self, guard: Guard<'_>) {
-        let number = guard.number;
-        let forward = self.hash(&guard.forward_key());
-        let reply = guard
-            .flags()
-            .contains(Flags::TRANSLATED)
-            .then(|| self.hash(&guard.reply_key()));
-        let guard = std::mem::ManuallyDrop::new(guard);
-        // Release: the next one to see the word sees what was written under the lock. From here on the
-        // record is ours alone: it is not LIVE, but still linked.
-        guard.hot.word.store(guard.word & !LIVE, Release);
-        self.shard(forward).lock(forward).take(forward, number);
-        if let Some(reply) = reply {
-            self.shard(reply)
-                .lock(reply)
-                .take(reply, number | REPLY_NODE);
-        }
-        self.release(number, guard.word);
-    }
-
-    /// Frees a record that was filled but never linked.
-    fn free(&self, guard: Guard<'_>) {
-        let guard = std::mem::ManuallyDrop::new(guard);
-        self.release(guard.number, guard.word);
-    }
-
-    fn release(&self, number: u32, word: u64) {
-        let hot = self.arena.hot(number);
-        let family = if hot.tail.load(Relaxed) >> 56 & 1 == 0 {
-            Family::V4
-        } else {
-            Family::V6
-        };
-        // Release: whoever still compares with the old word fails, and sees the new generation.
-        hot.word.store(next_life(word), Release);
-        self.arena.give(number, family);
     }
 
     /// The zones.

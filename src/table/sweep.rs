@@ -28,10 +28,35 @@ pub struct SweepAt {
 pub enum Sweep<'t> {
     /// The table shall remove it.
     Remove(Guard<'t>),
-    /// It was removed already.
+    /// It was removed already, or will be when the judge settles.
     Removed,
     /// It stays until this time (an offload provider saw its packets).
     Keep(Guard<'t>, Time),
+}
+
+/// Why a sweep shows a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Its time has come.
+    Expired,
+    /// Its zone was flushed.
+    Flushed,
+}
+
+/// Who decides about the connections that a sweep comes by.
+pub trait Judge<'t> {
+    /// What becomes of this connection.
+    fn judge(&mut self, guard: Guard<'t>, over: Over) -> Sweep<'t>;
+
+    /// The sweep goes on to other records, or ends: what was said to be removed must be so when this
+    /// returns.
+    fn settle(&mut self) {}
+}
+
+impl<'t, F: FnMut(Guard<'t>) -> Sweep<'t>> Judge<'t> for F {
+    fn judge(&mut self, guard: Guard<'t>, _: Over) -> Sweep<'t> {
+        self(guard)
+    }
 }
 
 /// What a sweep did.
@@ -77,16 +102,11 @@ impl Sweeper {
 
 impl Table {
     /// Goes on through the table, looking at `budget` records at most (rounded up to a block), and
-    /// shows every connection that expired or was flushed to `each`. At most once around. When
+    /// shows every connection that expired or was flushed to the judge. At most once around. When
     /// another thread is sweeping, returns at once.
     ///
     /// A connection is found within a second or so of its expiry, counted in calls that complete.
-    pub fn sweep<'t>(
-        &'t self,
-        at: SweepAt,
-        budget: u32,
-        each: &mut dyn FnMut(Guard<'t>) -> Sweep<'t>,
-    ) -> Swept {
+    pub fn sweep<'t>(&'t self, at: SweepAt, budget: u32, judge: &mut impl Judge<'t>) -> Swept {
         let mut swept = Swept::default();
         let Some(mut position) = self.sweeper.position.try_lock() else {
             return swept;
@@ -112,7 +132,7 @@ impl Table {
                     return swept;
                 }
                 if due.claim(position.block, at.now, any) {
-                    self.sweep_block(position.chunk, position.block, at, &mut swept, each);
+                    self.sweep_block(position.chunk, position.block, at, &mut swept, judge);
                 }
                 position.block += 1;
             }
@@ -140,7 +160,7 @@ impl Table {
         block: usize,
         at: SweepAt,
         swept: &mut Swept,
-        each: &mut dyn FnMut(Guard<'t>) -> Sweep<'t>,
+        judge: &mut impl Judge<'t>,
     ) {
         let first = ((chunk << PLACE_BITS) + block * BLOCK) as u32;
         let mut earliest = None;
@@ -173,7 +193,12 @@ impl Table {
                 keep(guard.expires());
                 continue;
             }
-            match each(guard) {
+            let over = if guard.epoch() == now.epoch {
+                Over::Expired
+            } else {
+                Over::Flushed
+            };
+            match judge.judge(guard, over) {
                 Sweep::Remove(guard) => {
                     swept.removed += 1;
                     self.remove(guard);
@@ -185,6 +210,7 @@ impl Table {
                 }
             }
         }
+        judge.settle();
         if let Some(expiry) = earliest {
             self.arena.due(chunk).lower_block(block, expiry);
         }
