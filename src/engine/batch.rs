@@ -397,7 +397,7 @@ impl<'e> Batch<'e> {
             return;
         }
         if slot.prepared == Prepared::Cached {
-            if self.process_cached(packet) {
+            if self.go_again(packet).is_some() || self.process_cached(packet) {
                 return;
             }
             self.look(packet, slot, others);

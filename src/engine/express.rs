@@ -12,6 +12,7 @@ use super::batch::{Batch, Slot};
 use super::config::{Profile, Switches};
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Pass, state};
 use super::statistics::Counter;
+use super::verdict;
 use crate::clock::Time;
 use crate::packet::proto;
 use crate::reason::Reason;
@@ -20,6 +21,8 @@ use crate::track;
 use crate::track::timeout::Class;
 use crate::tuple::{Direction, Zone};
 
+/// Connections that have a translation.
+pub(super) const NAT: Flags = Flags::SOURCE_NAT.and(Flags::DESTINATION_NAT);
 /// What stops a packet that arrives: it was translated before, so its addresses are not the key's.
 const TRANSLATED: u8 = state::SNAT | state::DNAT;
 
@@ -31,6 +34,8 @@ pub(super) struct Straight {
     watched: Flags,
     /// Those whose packets ask for more than a step of the state.
     without: Flags,
+    /// Connections whose packets are translated.
+    translated: Flags,
     /// The bits of a connection's id that the packet is told: none when it is being translated.
     named: u64,
     zone: Zone,
@@ -66,7 +71,12 @@ impl Straight {
             watched,
             without: match action.nat {
                 None => watched,
-                Some(_) => watched.and(Flags::SOURCE_NAT).and(Flags::DESTINATION_NAT),
+                Some(_) => watched.and(NAT),
+            },
+            translated: if action.nat.is_none() {
+                Flags::default()
+            } else {
+                NAT
             },
             named: if action.nat.is_none() { !0 } else { 0 },
             zone: action.zone,
@@ -141,6 +151,42 @@ impl<'e> Batch<'e> {
             self.pass(packet, guard, direction, before);
         }
         self.tally.add(Counter::Found, 1);
+        Some(())
+    }
+
+    /// Deals with a packet that carries its connection from an earlier pass through the zone: what
+    /// `cached` does, where nothing but mark and label is asked. `None`: nothing was changed.
+    #[inline(always)]
+    pub(super) fn go_again<P: Descriptor>(&mut self, packet: &mut P) -> Option<()> {
+        if !self.straight.open || !packet.is_quiet() || self.observed != 0 {
+            return None;
+        }
+        let last = packet.pass();
+        let guard = self.engine.table.get(last.connection)?;
+        let direction = if last.reply {
+            Direction::Reply
+        } else {
+            Direction::Original
+        };
+        if guard.flags().has_any(self.straight.translated)
+            || !guard.is_visible(&self.at)
+            || guard.zone() != self.straight.zone
+            || verdict::is_control_channel(&guard, direction)
+        {
+            return None;
+        }
+        let mut metadata = Metadata {
+            connection: self.straight.name(&guard),
+            state: last.state,
+            reply: last.reply,
+            icmp_related: last.icmp_related,
+            zone: self.straight.zone,
+            ..Metadata::default()
+        };
+        verdict::read_mark_and_label(&guard, &mut metadata);
+        drop(guard);
+        packet.set_metadata(&metadata);
+        self.tally.add(Counter::Cached, 1);
         Some(())
     }
 

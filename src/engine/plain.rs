@@ -8,6 +8,7 @@
 
 use super::batch::{Batch, LIBERAL, Slot};
 use super::descriptor::{Descriptor, Metadata, Modified, state};
+use super::express::NAT;
 use super::statistics::Counter;
 use super::verdict;
 use crate::packet::rewrite::{self, Change};
@@ -16,9 +17,6 @@ use crate::reason::Reason;
 use crate::table::{Flags, Guard};
 use crate::track::{self, Outcome};
 use crate::tuple::{Direction, Tuple};
-
-/// Connections that are translated.
-const NAT: Flags = Flags::SOURCE_NAT.and(Flags::DESTINATION_NAT);
 
 /// Whether source and destination of a connection's packets of `direction` are translated.
 const fn kind(flags: Flags, direction: Direction) -> (bool, bool) {
