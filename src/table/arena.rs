@@ -3,7 +3,9 @@
 //! Records come in chunks, each chunk in *planes*: all hot lines together, all cold lines together.
 //! So the sweep walks hot lines alone, and a huge page holds the hot lines of 32,768 connections. A
 //! record's number says where it is: chunk in the high bits, place in the low ones. Chunks are of one
-//! address family, since only IPv6 records need the wide plane.
+//! address family, since only IPv6 records need the wide plane. Beside its planes a chunk has what is
+//! asked without opening a record: when its blocks are due (`due`), and its records' summaries
+//! (`summary`).
 //!
 //! A record's memory is never used for anything else and never given back while the table lives. That
 //! is why readers need no reference counts and no grace periods: the worst that a stale number leads

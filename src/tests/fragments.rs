@@ -8,7 +8,7 @@ use crate::engine::fragments::Reassembly;
 use crate::engine::{Cursor, Engine};
 use crate::fragment::Limits;
 use crate::reason::Reason;
-use crate::tests::packets::{Ip, ethernet, fragments, udp};
+use crate::tests::packets::{Ip, ethernet, fragment, fragments, udp, with_extensions};
 
 const COMMIT: Action = Action {
     zone: 0,
@@ -170,14 +170,86 @@ fn a_refused_fragment_is_invalid_and_stays_in_its_batch() {
 
 #[test]
 fn what_does_not_become_whole_comes_back_invalid() {
-    let setup = setup();
-    let pieces = fragments(&udp(Ip::v4(1), 7, Ip::v4(2), 80, &[5; 200]), 9, 80);
-    assert!(setup.send(vec![pieces[1].clone()], &COMMIT, 0).is_empty());
-    let out = setup.send(Vec::new(), &COMMIT, 15_000);
-    assert_eq!(out.len(), 1);
-    assert_eq!(out[0].metadata.state, state::TRK | state::INV);
-    assert_eq!(out[0].metadata.reason, Reason::FragmentExpired);
-    assert_eq!(out[0].bytes, pieces[1]);
+    for (a, b) in [(Ip::v4(1), Ip::v4(2)), (Ip::v6(1), Ip::v6(2))] {
+        let pieces = fragments(&udp(a, 7, b, 80, &[5; 200]), 9, 80);
+        // The first, one from the middle, the last.
+        for piece in pieces {
+            let setup = setup();
+            assert!(setup.send(vec![piece.clone()], &COMMIT, 0).is_empty());
+            let out = setup.send(Vec::new(), &COMMIT, 15_000);
+            assert_eq!(out.len(), 1);
+            assert_eq!(out[0].metadata.state, state::TRK | state::INV);
+            assert_eq!(out[0].metadata.reason, Reason::FragmentExpired);
+            assert_eq!(out[0].bytes, piece);
+            assert_eq!(setup.engine.connections(), 0);
+        }
+    }
+}
+
+/// Two fragments of which the second begins one unit of eight octets too early.
+#[test]
+fn fragments_that_overlap_by_one_unit_begin_no_connection_in_either_order() {
+    let datagram = udp(Ip::v4(1), 1, Ip::v4(2), 2, &[5; 420]);
+    let payload = &datagram[20..];
+    let first = fragment(&datagram, 1, 0, true, &payload[..400]);
+    let second = fragment(&datagram, 1, 392, false, &payload[392..420]);
+    for order in [[&first, &second], [&second, &first]] {
+        let setup = setup();
+        assert!(setup.send(vec![order[0].clone()], &COMMIT, 0).is_empty());
+        let out = setup.send(vec![order[1].clone()], &COMMIT, 0);
+        assert_eq!(out.len(), 1);
+        assert_eq!(out[0].metadata.state, state::TRK | state::INV);
+        assert_eq!(out[0].metadata.reason, Reason::FragmentOverlap);
+        assert_eq!(setup.engine.connections(), 0);
+    }
+}
+
+/// Hop-by-hop and destination options before the fragment header, and options behind it.
+#[test]
+fn ipv6_fragments_with_extension_headers_are_one_connection_in_either_order() {
+    const FRAGMENT: u8 = 44;
+    let datagram = udp(Ip::v6(1), 1, Ip::v6(2), 2, &[5; 1_292]);
+    for (headers, in_front) in [
+        (&[(0, 8)][..], 48),
+        (&[(0, 8), (60, 16)], 64),
+        (&[(0, 8), (60, 8)], 48),
+        (&[(60, 8)], 40),
+    ] {
+        let packet = with_extensions(&datagram, headers);
+        let (front, payload) = packet.split_at(in_front);
+        // Where the last header in front says what follows it.
+        let next = match (headers, in_front) {
+            (_, 40) => 6,
+            ([_, _], 64) => 48,
+            _ => 40,
+        };
+        let piece = |offset: usize, more: bool, data: &[u8]| {
+            let mut bytes = front.to_vec();
+            bytes.extend([front[next], 0]);
+            bytes[next] = FRAGMENT;
+            bytes.extend((offset as u16 | u16::from(more)).to_be_bytes());
+            bytes.extend([0, 0, 0, 9]);
+            bytes.extend(data);
+            let length = (bytes.len() - 40) as u16;
+            bytes[4..6].copy_from_slice(&length.to_be_bytes());
+            bytes
+        };
+        let first = piece(0, true, &payload[..1_272]);
+        let second = piece(1_272, false, &payload[1_272..]);
+        for order in [[&first, &second], [&second, &first]] {
+            let setup = setup();
+            assert!(setup.send(vec![order[0].clone()], &COMMIT, 0).is_empty());
+            let out = setup.send(vec![order[1].clone()], &COMMIT, 0);
+            assert_eq!(out.len(), 2);
+            for frame in out {
+                assert_eq!(frame.metadata.state, state::TRK | state::NEW, "{headers:?}");
+                assert!(order.contains(&&frame.bytes), "as it came");
+                let original = frame.original.expect("it was asked for");
+                assert_eq!((original.sport, original.dport), (1, 2));
+            }
+            assert_eq!(setup.engine.connections(), 1);
+        }
+    }
 }
 
 #[test]
@@ -296,9 +368,12 @@ fn the_limits_are_those_of_open_vswitch_until_others_are_set() {
 
 #[test]
 fn fragments_behind_vlan_tags_are_tracked_and_keep_them() {
-    for tags in [&[0x8100][..], &[0x88a8, 0x8100]] {
+    let families = [(Ip::v4(1), Ip::v4(2)), (Ip::v6(1), Ip::v6(2))];
+    let tags = [&[0x8100][..], &[0x88a8, 0x8100]];
+    let cases = families.map(|hosts| tags.map(|tags| (hosts, tags)));
+    for ((a, b), tags) in cases.into_iter().flatten() {
         let setup = setup();
-        let packet = udp(Ip::v4(1), 7, Ip::v4(2), 80, &[5; 200]);
+        let packet = udp(a, 7, b, 80, &[5; 200]);
         let pieces: Vec<Vec<u8>> = fragments(&packet, 9, 80)
             .iter()
             .map(|piece| ethernet(tags, piece))

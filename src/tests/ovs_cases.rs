@@ -4,6 +4,7 @@
 
 use crate::engine::action::{Action, Masked, Nat, NatRange};
 use crate::engine::descriptor::{Frame, state};
+use crate::engine::filter::{Filter, TupleFilter};
 use crate::engine::listing::Connection;
 use crate::engine::{Cursor, Engine, Flush};
 use crate::packet::tcp_flags::{ACK, FIN, PSH, SYN};
@@ -444,4 +445,31 @@ fn pings_of_one_identifier_behind_one_address_get_identifiers_of_their_own() {
     identifiers.sort_unstable();
     identifiers.dedup();
     assert_eq!(identifiers.len(), 3);
+}
+
+/// "Flush many conntrack entries by port" (3.5)
+#[test]
+fn a_flush_by_source_port_in_a_zone_leaves_the_other_ports() {
+    let engine = engine();
+    let packet = |sport, dport| udp(Ip::v4(1), sport, Ip::v4(2), dport, b"");
+    for dport in 1..=20 {
+        first(&engine, packet(1, dport), &zoned(1, COMMIT));
+    }
+    first(&engine, packet(2, 1), &zoned(1, COMMIT));
+    first(&engine, packet(1, 1), &zoned(2, COMMIT));
+    let filter = Filter {
+        zone: Some(1),
+        original: TupleFilter {
+            proto: Some(proto::UDP),
+            sport: Some(1),
+            ..TupleFilter::default()
+        },
+        ..Filter::default()
+    };
+    assert_eq!(engine.flush_matching(&filter, at(0)), 20);
+    let rest: Vec<_> = listed(&engine)
+        .iter()
+        .map(|known| (known.original.zone, known.original.sport))
+        .collect();
+    assert_eq!(rest, [(1, 2), (2, 1)]);
 }

@@ -80,6 +80,35 @@ fn every_rule_has_its_test() {
     assert!(without.is_empty(), "{without:#?}");
 }
 
+/// The tests named "conntrack - ..." of Open vSwitch 3.1, and how many 3.5 and 4.0 have besides.
+const CASES: [(&str, usize); 3] = [("", 99), ("3.5: ", 9), ("4.0: ", 1)];
+
+#[test]
+fn every_test_of_open_vswitch_is_listed_once_by_its_name() {
+    let table = DOCUMENT
+        .split("## The tests of Open vSwitch")
+        .nth(1)
+        .and_then(|rest| rest.split("\n## ").next())
+        .expect("the document has this part");
+    let rows = table.lines().filter(|line| line.starts_with("| "));
+    let names: Vec<&str> = rows
+        .filter_map(|row| row.split(" | ").next()?.strip_prefix("| "))
+        .skip(1)
+        .collect();
+    let unique: BTreeSet<&str> = names.iter().copied().collect();
+    assert_eq!(unique.len(), names.len());
+    for (version, count) in CASES {
+        let of_version = names.iter().filter(|name| {
+            let marked = name.starts_with("3.5: ") || name.starts_with("4.0: ");
+            name.starts_with(version) && marked != version.is_empty()
+        });
+        assert_eq!(of_version.count(), count, "{version}");
+    }
+    // One name each: what several have in common is written several times.
+    let joined: Vec<_> = names.iter().filter(|name| name.contains(';')).collect();
+    assert!(joined.is_empty(), "{joined:?}");
+}
+
 #[test]
 fn the_check_sees_what_it_looks_for() {
     let here = "tests::rules_nat::the_check_sees_what_it_looks_for";
