@@ -18,8 +18,8 @@
 #include <ctoffload.h>
 
 #if OVS_VERSION < 400
-/* Flags that say nothing of checksums. */
-#define OTHER_FLAGS ((uint64_t) (DP_PACKET_OL_RSS_HASH | DP_PACKET_OL_FLOW_MARK))
+/* Flags that say something of checksums. Others may be anything. */
+#define CHECKSUM_FLAGS (DP_PACKET_OL_SUPPORTED_MASK & ~(DP_PACKET_OL_RSS_HASH | DP_PACKET_OL_FLOW_MARK))
 #endif
 
 #if OVS_VERSION >= 400
@@ -45,7 +45,7 @@ checksums(const struct dp_packet *packet)
     uint64_t is = *dp_packet_ol_flags_ptr(packet);
     uint32_t flags;
 
-    if (!(is & ~OTHER_FLAGS)) {
+    if (!(is & CHECKSUM_FLAGS)) {
         return 0;
     }
     flags = (is & DP_PACKET_OL_RX_IP_CKSUM_GOOD ? CT_PACKET_IP_CSUM_GOOD : 0)
@@ -68,7 +68,7 @@ checksums(const struct dp_packet *packet)
 {
     uint32_t flags = 0;
 
-    if (!(*dp_packet_ol_flags_ptr(packet) & ~OTHER_FLAGS)) {
+    if (!(*dp_packet_ol_flags_ptr(packet) & CHECKSUM_FLAGS)) {
         return 0;
     }
     if (dp_packet_ip_checksum_valid(packet)) {

@@ -348,8 +348,8 @@ account(const struct engine *engine, uint8_t reason, const struct engine_action 
     }
 }
 
-void
-engine_conclude(struct dp_packet *packet, const struct ct_packet *from)
+static inline void
+conclude(struct dp_packet *packet, const struct ct_packet *from)
 {
     struct pkt_metadata *md = &packet->md;
 
@@ -383,6 +383,12 @@ engine_gave_up(const struct engine *engine, const struct ct_packet *packet)
     return meaning == DATAGRAM_TOO_LONG || meaning == FRAGMENT_EXPIRED;
 }
 #endif
+
+void
+engine_conclude(struct dp_packet *packet, const struct ct_packet *from)
+{
+    conclude(packet, from);
+}
 
 /* The helper of an action. FTP and TFTP are those that Open vSwitch's userspace datapath has, and they
  * are told apart by the beginning of their names. */
@@ -467,7 +473,7 @@ leave_untracked(struct ct_packet packets[], size_t n, uint16_t zone)
 }
 
 /* Tracks `n` packets; those that come back at once are moved to the front. Returns how many. */
-static size_t
+static inline size_t ALWAYS_INLINE
 execute(struct engine *engine, struct dp_packet *batch[], size_t n, const struct engine_action *action_,
         const struct ct_action *action, long long now)
 {
@@ -495,7 +501,7 @@ execute(struct engine *engine, struct dp_packet *batch[], size_t n, const struct
                                meaning == BAD_IP_CHECKSUM, meaning == BAD_L4_CHECKSUM);
         }
 #endif
-        engine_conclude(packet, &packets[i]);
+        conclude(packet, &packets[i]);
         if (OVS_UNLIKELY(packets[i].reason)) {
             account(engine, packets[i].reason, action_);
         }
@@ -515,22 +521,27 @@ engine_execute(struct engine *engine, struct dp_packet_batch *batch,
     size_t n = dp_packet_batch_size(batch);
     struct fragment_kind kind;
     struct ct_action action;
-    size_t kept;
+    size_t kept = 0;
 
     if (!n) {
         return;
     }
     kind = fragment_kind(batch->packets[0], action_);
     action_to_library(&action, action_);
-    kept = execute(engine, batch->packets, MIN(n, NETDEV_MAX_BURST), action_, &action, now);
-    /* From 4.0 on a batch may have grown. */
-    for (size_t done = NETDEV_MAX_BURST; OVS_UNLIKELY(done < n); done += NETDEV_MAX_BURST) {
-        struct dp_packet **more = &batch->packets[done];
-        size_t m = execute(engine, more, MIN(n - done, NETDEV_MAX_BURST), action_, &action, now);
+#if OVS_VERSION >= 400
+    /* A batch may have grown. */
+    for (size_t done = 0; done < n; done += NETDEV_MAX_BURST) {
+        struct dp_packet **part = &batch->packets[done];
+        size_t m = execute(engine, part, MIN(n - done, NETDEV_MAX_BURST), action_, &action, now);
 
-        memmove(&batch->packets[kept], more, m * sizeof *more);
+        if (OVS_UNLIKELY(kept < done)) {
+            memmove(&batch->packets[kept], part, m * sizeof *part);
+        }
         kept += m;
     }
+#else
+    kept = execute(engine, batch->packets, n, action_, &action, now);
+#endif
     batch->count = kept;
     if (OVS_UNLIKELY(atomic_count_get(&engine->fragments))) {
         reassembly_collect(engine->reassembly, batch, &kind, now);

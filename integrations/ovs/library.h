@@ -100,7 +100,7 @@ may_be_fragment(const void *l3)
     const struct ip_header *ip = l3;
     const struct ovs_16aligned_ip6_hdr *ip6 = l3;
 
-    if (IP_VER(ip->ip_ihl_ver) == 4) {
+    if (OVS_LIKELY(IP_VER(ip->ip_ihl_ver) == 4)) {
         return IP_IS_FRAGMENT(ip->ip_frag_off);
     }
     switch (ip6->ip6_ctlun.ip6_un1.ip6_un1_nxt) {

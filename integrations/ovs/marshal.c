@@ -1,6 +1,6 @@
 /*
- * A conntrack_execute() that says the same of every packet, to be preloaded in front of the library's: what ovstest's
- * benchmark then measures is the way of a packet to the library and back.
+ * A conntrack_execute() that says the same of every packet, to be preloaded in front of the library's: what
+ * ovstest's benchmark then measures is the way of a packet to the library and back.
  */
 
 #include <string.h>
