@@ -138,7 +138,7 @@ impl<'e> Batch<'e> {
         if let Err(reason) = rewrite::plain(bytes, after.family, segment, &hints, &change) {
             return self.untranslated(reason, metadata);
         }
-        metadata.state |= u8::from(source) * state::SNAT | u8::from(destination) * state::DNAT;
+        metadata.state |= (u8::from(source) * state::SNAT) | (u8::from(destination) * state::DNAT);
         Modified {
             source,
             destination,

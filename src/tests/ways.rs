@@ -146,7 +146,7 @@ impl World {
         let Some(&[who, .., ask, wait]) = batch.first() else {
             return Ok(());
         };
-        let v6 = who % 12 & 1 != 0;
+        let v6 = who % 2 != 0;
         let action = self.action(ask, v6);
         let status = match wait & 3 {
             0 => Checksum::Unknown,
