@@ -29,23 +29,21 @@ use super::express::Straight;
 use super::flow::FlowTableRef;
 use super::follow;
 use super::fragments::Fragments;
+use super::slot::{Others, Prepared, STAGE, Slot};
 use super::statistics::{Counter, Tally};
 use super::translate;
 use crate::alg::expect::Parent;
 use crate::clock::Time;
 use crate::nat::Binding;
 use crate::offload::dispatch::Dispatch;
-use crate::packet::{self, Facts, Hints, Segment, Transport, fragment, proto};
+use crate::packet::{self, Facts, Hints, Transport, fragment, proto};
 use crate::reason::Reason;
 use crate::sync::processor::Loop;
-use crate::table::{At, Flags, Guard, Name, Place, Probe};
+use crate::table::{At, Flags, Guard, Name, Probe};
 use crate::track::timeout::Class;
 use crate::track::{self, Outcome, handover};
-use crate::tuple::{Direction, Key, Side, Tuple};
-use smallvec::SmallVec;
+use crate::tuple::{Direction, Key, Tuple};
 
-/// Packets whose cache misses overlap. More would not fit the processor's line fill buffers.
-pub(super) const STAGE: usize = 32;
 /// A batch with no more packets than these is a small one.
 const FEW: usize = 4;
 
@@ -53,79 +51,6 @@ const FEW: usize = 4;
 pub(super) const LIBERAL: Flags = Flags::LIBERAL.and(Flags::HELD).and(Flags::RELEARN);
 /// Connections whose packets are shown to offload providers, or to the merged flows.
 const ELSEWHERE: Flags = Flags::OFFLOADED.and(Flags::RELEARN).and(Flags::MERGED);
-
-/// A packet between the stages.
-///
-/// The slots of a batch are filled in place: moving them would cost as much as parsing.
-pub(super) struct Slot<'e> {
-    pub(super) prepared: Prepared,
-    pub(super) side: Side,
-    pub(super) probe: Probe<'e>,
-    place: Place<'e>,
-    pub(super) hash: u64,
-    pub(super) key: Key,
-    pub(super) segment: Segment,
-}
-
-/// The facts of the packets of a stage that are not plain.
-pub(super) type Others = SmallVec<[Facts; STAGE]>;
-
-impl Slot<'_> {
-    /// All zeros, which are quickly written.
-    pub(super) const EMPTY: Self = Slot {
-        prepared: Prepared::Plain,
-        side: Side::Low,
-        probe: Probe::NONE,
-        place: Place::NONE,
-        hash: 0,
-        key: Key::NONE,
-        segment: Segment::NONE,
-    };
-
-    /// The packet's tuple. Only the rare paths want it again.
-    #[cold]
-    pub(super) fn tuple(&self) -> Tuple {
-        self.key.tuple(self.side)
-    }
-
-    /// How the table knows it.
-    pub(super) const fn name(&self) -> Name {
-        Name {
-            key: self.key,
-            side: self.side,
-            hash: self.hash,
-        }
-    }
-
-    /// The facts of the packet with these bytes, if it was parsed.
-    pub(super) fn facts(&self, bytes: &[u8], others: &Others) -> Option<Facts> {
-        match self.prepared {
-            Prepared::Plain => self.key.facts(self.side, &self.segment, bytes),
-            Prepared::Other(number) => others.get(usize::from(number)).copied(),
-            Prepared::Cached | Prepared::Malformed(_) | Prepared::Refused => None,
-        }
-    }
-
-    /// It is to be looked up.
-    const fn is_looked_up(&self) -> bool {
-        matches!(self.prepared, Prepared::Plain | Prepared::Other(_))
-    }
-}
-
-/// What stage 1 made of a packet.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Prepared {
-    /// To be looked up, and what it says stands in its slot.
-    Plain,
-    /// To be looked up, and its facts have this number among those of the stage.
-    Other(u8),
-    /// It carries a connection from an earlier pass in this zone.
-    Cached,
-    /// It cannot be tracked.
-    Malformed(Reason),
-    /// The reassembler of fragments declared it invalid.
-    Refused,
-}
 
 /// Everything that is the same for all packets of a call.
 pub(super) struct Batch<'e> {

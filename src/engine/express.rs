@@ -8,9 +8,10 @@
 
 use super::Engine;
 use super::action::Action;
-use super::batch::{Batch, Slot};
+use super::batch::Batch;
 use super::config::{Profile, Switches};
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Pass, state};
+use super::slot::Slot;
 use super::statistics::Counter;
 use super::verdict;
 use crate::clock::Time;

@@ -5,8 +5,10 @@
 
 use super::Engine;
 use super::action::Action;
-use super::batch::{Batch, Others, STAGE, Slot};
+use super::batch::Batch;
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, state};
+use super::slot::STAGE;
+use super::slot::{Others, Slot};
 use super::translate;
 use crate::clock::Time;
 use crate::error::Error;

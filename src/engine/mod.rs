@@ -29,6 +29,7 @@ mod related;
 mod removal;
 mod resume;
 mod settings;
+mod slot;
 pub mod statistics;
 mod sweep;
 mod translate;

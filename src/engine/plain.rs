@@ -6,9 +6,10 @@
 //! whole way, and nothing was changed then; so everything here follows from the rules of `batch`, and
 //! the model's traffic runs through both.
 
-use super::batch::{Batch, LIBERAL, Slot};
+use super::batch::{Batch, LIBERAL};
 use super::descriptor::{Descriptor, Metadata, Modified, state};
 use super::express::NAT;
+use super::slot::Slot;
 use super::statistics::Counter;
 use super::verdict;
 use crate::packet::rewrite::{self, Change};

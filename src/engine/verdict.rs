@@ -1,9 +1,10 @@
 //! What the caller gets: mark, label and original tuple of the packet's connection.
 
 use super::action::{Action, Helper};
-use super::batch::{Batch, Judged, Slot};
+use super::batch::{Batch, Judged};
 use super::descriptor::{Descriptor, Metadata, Modified, state};
 use super::follow::Followed;
+use super::slot::Slot;
 use super::translate::{self, Occupied};
 use crate::offload::provider::Changed;
 use crate::packet::{Facts, Transport, proto};
