@@ -16,9 +16,10 @@
 
 use super::Engine;
 use super::action::Action;
-use super::batch::{Batch, LIBERAL, STAGE};
+use super::batch::{Batch, LIBERAL};
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, state};
 use super::offload::LESSONS;
+use super::slot::STAGE;
 use super::statistics::Counter;
 use crate::clock::Time;
 use crate::merge::flow::Key;
