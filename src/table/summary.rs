@@ -42,15 +42,15 @@ pub enum Address {
 /// Bits of the signature of one address.
 const BITS: u32 = 8;
 
-/// The signatures of a record that was never used. (Its zone is one that others may have.)
+/// The signatures of a record that was never used. (Its zone is one that others may have.) A record in
+/// use whose four are all zero has 1 for its first.
 const UNUSED: u32 = 0;
 
-/// The signature of an address: never zero.
+/// The signature of an address.
 #[inline]
-const fn signature(address: u128) -> u32 {
-    let folded = address as u64 ^ ((address >> 64) as u64).rotate_left(32);
-    let signature = (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS)) as u32;
-    if signature == 0 { 1 } else { signature }
+const fn signature(address: u128) -> u16 {
+    let folded = address as u64 ^ (address >> 64) as u64;
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS)) as u16
 }
 
 /// What summaries are asked for: a zone, any of the addresses, both, or nothing.
@@ -72,13 +72,18 @@ impl Wanted {
         }
     }
 
-    /// And with this address.
+    /// And with this address; to be said once of each.
     #[must_use]
     pub const fn with(mut self, which: Address, address: u128) -> Wanted {
         let shift = which as u32 * BITS;
-        let mask = ((1 << BITS) - 1) << shift;
-        self.signatures = self.signatures & !mask | signature(address) << shift;
-        self.mask |= mask;
+        let signature = signature(address) as u32;
+        // The first may be 1 for 0: see `UNUSED`.
+        let bits = match (which, signature) {
+            (Address::OriginalSource, 0) => 0xfe,
+            _ => 0xff,
+        };
+        self.signatures |= signature << shift;
+        self.mask |= bits << shift;
         self
     }
 
@@ -112,34 +117,90 @@ impl Summaries {
         let there = signature(original.src) | signature(original.dst) << BITS;
         let back = match reply {
             Some(reply) => signature(reply.src) | signature(reply.dst) << BITS,
-            None => there >> BITS | there << BITS & ((1 << (2 * BITS)) - 1),
+            None => there.rotate_left(BITS),
         };
+        let all = u32::from(there) | u32::from(back) << (2 * BITS);
         self.zones[place].store(original.zone, Relaxed);
-        self.signatures[place].store(there | back << (2 * BITS), Relaxed);
+        self.signatures[place].store(all + u32::from(all == UNUSED), Relaxed);
     }
 
     /// The first place from `from` on whose summary fits.
     #[inline]
-    pub(super) fn find(&self, from: usize, wanted: &Wanted) -> Option<usize> {
+    pub(super) fn find(&self, mut from: usize, wanted: &Wanted) -> Option<usize> {
         let Wanted {
             zone,
             signatures,
             mask,
         } = *wanted;
         let fits = |found: u32| (found ^ signatures) & mask == 0;
-        let found = &self.signatures[from..];
-        let ahead = match zone {
-            None => found.iter().position(|found| fits(found.load(Relaxed))),
-            Some(zone) => {
-                let mut both = self.zones[from..].iter().zip(found);
-                both.position(|(known, found)| {
-                    known.load(Relaxed) == zone && {
-                        let found = found.load(Relaxed);
-                        found != UNUSED && fits(found)
-                    }
-                })
+        loop {
+            // One plain comparison for those that are passed over.
+            from += match zone {
+                Some(zone) => {
+                    let mut zones = self.zones[from..].iter();
+                    zones.position(|known| known.load(Relaxed) == zone)
+                }
+                None => {
+                    let mut found = self.signatures[from..].iter();
+                    found.position(|found| fits(found.load(Relaxed)))
+                }
+            }?;
+            let found = self.signatures[from].load(Relaxed);
+            if found != UNUSED && fits(found) {
+                return Some(from);
             }
-        };
-        ahead.map(|ahead| from + ahead)
+            from += 1;
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::packet::{Family, proto};
+    use crate::tuple::QueryKind;
+
+    /// The first address of this signature.
+    fn address(wanted: u16) -> u128 {
+        (1..)
+            .find(|&address| signature(address) == wanted)
+            .expect("each has many")
+    }
+
+    #[test]
+    fn a_record_in_use_is_told_from_an_unused_one_and_found_whatever_its_signatures() {
+        for (src, dst) in [(0, 0), (0, 1), (1, 0), (1, 1), (255, 255)] {
+            let summaries = Box::new(Summaries::unused());
+            let original = Tuple {
+                src: address(src),
+                dst: address(dst),
+                sport: 1,
+                dport: 2,
+                zone: 0,
+                proto: proto::UDP,
+                family: Family::V6,
+                query: QueryKind::None,
+                question: true,
+            };
+            assert_eq!(summaries.find(0, &Wanted::in_zone(Some(0))), None);
+            summaries.note(3, &original, None);
+            for wanted in [
+                Wanted::in_zone(Some(0)),
+                Wanted::default().with(Address::OriginalSource, original.src),
+                Wanted::default().with(Address::OriginalDestination, original.dst),
+                Wanted::default().with(Address::ReplySource, original.dst),
+                Wanted::default().with(Address::ReplyDestination, original.src),
+                Wanted::in_zone(Some(0))
+                    .with(Address::OriginalSource, original.src)
+                    .with(Address::ReplyDestination, original.src),
+            ] {
+                assert_eq!(
+                    summaries.find(0, &wanted),
+                    Some(3),
+                    "{src} {dst} {wanted:?}"
+                );
+                assert_eq!(summaries.find(4, &wanted), None);
+            }
+        }
     }
 }
