@@ -170,6 +170,12 @@ impl<'e> Batch<'e> {
             if let Some(nat) = nat {
                 self.bind(&mut new, nat).map_err(Unstored::Refused)?;
             }
+            if !made_room && self.engine.table.is_full() {
+                made_room = self.make_room();
+                if !made_room {
+                    return Err(self.refused_by_full_table(name));
+                }
+            }
             match self.engine.table.insert(&new, name, &self.at) {
                 Ok(guard) => {
                     let reply = new.reply.unwrap_or_else(|| new.original.reversed());
@@ -177,10 +183,7 @@ impl<'e> Batch<'e> {
                     return Ok(guard);
                 }
                 Err(InsertError::Exists) => {
-                    let table = &self.engine.table;
-                    let Name { key, side, hash } = name;
-                    let found = table.find(Probe::NONE, *hash, key, *side, &self.at);
-                    if let Some((guard, direction)) = found {
+                    if let Some((guard, direction)) = self.find_again(name) {
                         return Err(Unstored::LostRace(guard, direction));
                     }
                     // It came and went between the two look-ups.
@@ -198,11 +201,26 @@ impl<'e> Batch<'e> {
                     }
                 }
                 Err(InsertError::Full) if !made_room && self.make_room() => made_room = true,
-                Err(InsertError::Full) => {
-                    self.tally.add(Counter::TableFull, 1);
-                    return Err(Unstored::Refused(Reason::TableFull));
-                }
+                Err(InsertError::Full) => return Err(self.refused_by_full_table(name)),
                 Err(InsertError::NoMemory) => return Err(Unstored::Refused(Reason::NoMemory)),
+            }
+        }
+    }
+
+    /// The connection that another thread may have stored for this packet meanwhile.
+    fn find_again(&self, name: &Name) -> Option<(Guard<'e>, Direction)> {
+        let Name { key, side, hash } = name;
+        let table = &self.engine.table;
+        table.find(Probe::NONE, *hash, key, *side, &self.at)
+    }
+
+    /// There is no room in the table, unless the connection has its place there already.
+    fn refused_by_full_table(&mut self, name: &Name) -> Unstored<'e> {
+        match self.find_again(name) {
+            Some((guard, direction)) => Unstored::LostRace(guard, direction),
+            None => {
+                self.tally.add(Counter::TableFull, 1);
+                Unstored::Refused(Reason::TableFull)
             }
         }
     }

@@ -15,6 +15,12 @@
 //! gives to its own magazine; whole magazines move to and from a depot behind a mutex. New records
 //! leave the newest chunk in runs of contiguous numbers, so a thread's connections are neighbours and
 //! two threads that insert don't write the same lines.
+//!
+//! The limit is a pot of *credit*, a unit for each connection that may still be made. While there is plenty,
+//! a stripe takes a lot of it at once and writes nothing shared for the next connections; near the limit
+//! it takes one unit at a time and keeps none. A stripe that keeps credit has its bit set among the
+//! holders: who finds the pot empty collects from those, and in a table that is full nobody is one, so
+//! a flood of connections that are refused reads two lines and writes none.
 
 use super::due::Due;
 use super::entry::{Cold, Eight, Hot, Line};
@@ -25,7 +31,7 @@ use crate::packet::Family;
 use crate::sync::line::CachePadded;
 use crate::sync::spin::Spin;
 use crate::sync::stripe::{self, STRIPES};
-use crate::sync::{AtomicI64, AtomicPtr, AtomicU32, Mutex, Ordering, lock};
+use crate::sync::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 
 /// Bits of a record's number that are its place in its chunk.
 pub(super) const PLACE_BITS: u32 = if cfg!(loom) {
@@ -94,8 +100,10 @@ struct Magazine {
 /// What a stripe of threads has for itself.
 struct Stripe {
     magazines: [Magazine; 2],
-    /// Connections that this stripe may still make before it must ask again.
+    /// Connections that this stripe may still make before it must ask again. None, or it is noted.
     credit: i64,
+    /// Its bit among the holders is set.
+    noted: bool,
 }
 
 /// What all threads share.
@@ -127,9 +135,13 @@ pub(super) struct Arena {
     live: Box<[CachePadded<AtomicI64>]>,
     /// Connections that may still be made, less what stripes hold as credit.
     remaining: CachePadded<AtomicI64>,
+    /// Stripes that may hold credit, a bit each; changed only by who has the stripe's lock.
+    holders: CachePadded<AtomicU64>,
     limit: AtomicU32,
     depot: Mutex<Depot>,
 }
+
+const _: () = assert!(STRIPES <= u64::BITS as usize);
 
 /// While so many connections or more may still be made, stripes take credit in lots.
 const PLENTY: i64 = (STRIPES * LOT * 4) as i64;
@@ -151,6 +163,7 @@ impl Arena {
         let stripe = || Stripe {
             magazines: [magazine(), magazine()],
             credit: 0,
+            noted: false,
         };
         // Enough for the limit at creation and for any that is set later within reason; the directory
         // of the largest table would be 1.5 MB.
@@ -164,6 +177,7 @@ impl Arena {
                 .map(|_| CachePadded::new(AtomicI64::new(0)))
                 .collect(),
             remaining: CachePadded::new(AtomicI64::new(i64::from(limit))),
+            holders: CachePadded::new(AtomicU64::new(0)),
             limit: AtomicU32::new(limit),
             depot: Mutex::new(Depot {
                 planes: Vec::new(),
@@ -270,32 +284,42 @@ impl Arena {
             .fetch_add(i64::from(limit) - i64::from(before), Ordering::Relaxed);
     }
 
+    /// No connection can be made: the pot is empty, and no stripe holds any. `false` is only a hint.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        // Acquire: as in `take_credit`, and before the holders are looked at.
+        self.remaining.load(Ordering::Acquire) <= 0 && self.holders.load(Ordering::Relaxed) == 0
+    }
+
     /// Takes a free record.
     pub(super) fn take(&self, family: Family) -> Result<u32, NoRecord> {
         let index = stripe::current();
         let mut stripe = self.stripes[index].lock();
         if stripe.credit == 0 {
-            match self.take_credit() {
-                0 => {
-                    drop(stripe);
-                    if !self.collect_credit() {
-                        return Err(NoRecord::Full);
-                    }
-                    stripe = self.stripes[index].lock();
-                    if stripe.credit == 0 {
-                        stripe.credit = self.take_credit();
-                    }
-                    if stripe.credit == 0 {
-                        return Err(NoRecord::Full);
-                    }
+            self.take_credit(index, &mut stripe);
+            if stripe.credit == 0 {
+                drop(stripe);
+                if !self.collect_credit() {
+                    return Err(NoRecord::Full);
                 }
-                credit => stripe.credit = credit,
+                stripe = self.stripes[index].lock();
+                if stripe.credit == 0 {
+                    self.take_credit(index, &mut stripe);
+                }
+                if stripe.credit == 0 {
+                    return Err(NoRecord::Full);
+                }
             }
         }
-        let magazine = &mut stripe.magazines[family as usize];
-        if magazine.len == 0 {
-            self.fill(magazine, family)?;
+        if stripe.magazines[family as usize].len == 0 {
+            let filled = self.fill(&mut stripe.magazines[family as usize], family);
+            if filled.is_err() {
+                // The credit stays here.
+                self.note(index, &mut stripe);
+            }
+            filled?;
         }
+        let magazine = &mut stripe.magazines[family as usize];
         magazine.len -= 1;
         let number = magazine.numbers[magazine.len];
         stripe.credit -= 1;
@@ -325,6 +349,9 @@ impl Arena {
             stripe.credit -= back;
             self.remaining.fetch_add(back, Ordering::Relaxed);
         }
+        if stripe.credit != 0 {
+            self.note(index, &mut stripe);
+        }
         for (number, family) in freed {
             let magazine = &mut stripe.magazines[family as usize];
             if magazine.len == magazine.numbers.len() {
@@ -345,37 +372,63 @@ impl Arena {
         magazine.len = LOT;
     }
 
-    /// Takes credit from the common pot: a lot while there is plenty, then one at a time, so that the
-    /// limit is exact when it is near.
-    fn take_credit(&self) -> i64 {
-        let mut remaining = self.remaining.load(Ordering::Relaxed);
+    /// Takes credit from the common pot for a stripe that has none: a lot while there is plenty, then one
+    /// unit at a time, so that the limit is exact when it is near.
+    fn take_credit(&self, index: usize, stripe: &mut Stripe) {
+        // Acquire: who sees what a lot left in the pot sees that its taker is noted.
+        let mut remaining = self.remaining.load(Ordering::Acquire);
         loop {
             let take = if remaining > PLENTY { LOT as i64 } else { 1 };
             if remaining < take {
-                return 0;
+                return;
             }
+            if take > 1 {
+                self.note(index, stripe);
+            }
+            // Release: pairs with the Acquire above and in `is_full`.
             match self.remaining.compare_exchange_weak(
                 remaining,
                 remaining - take,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
+                Ordering::Release,
+                Ordering::Acquire,
             ) {
-                Ok(_) => return take,
+                Ok(_) => {
+                    stripe.credit = take;
+                    return;
+                }
                 Err(now) => remaining = now,
             }
+        }
+    }
+
+    /// Notes that a stripe holds credit, or is about to.
+    #[inline]
+    fn note(&self, index: usize, stripe: &mut Stripe) {
+        if !stripe.noted {
+            stripe.noted = true;
+            self.holders.fetch_or(1 << index, Ordering::Relaxed);
         }
     }
 
     /// The pot is empty: collects what stripes hold and don't use. `false` when there was nothing.
     #[cold]
     fn collect_credit(&self) -> bool {
+        let mut holders = self.holders.load(Ordering::Relaxed);
         let mut collected = 0;
-        for stripe in &self.stripes {
-            if let Some(mut stripe) = stripe.try_lock() {
+        while holders != 0 {
+            let index = holders.trailing_zeros() as usize;
+            holders &= holders - 1;
+            if let Some(mut stripe) = self.stripes[index].try_lock() {
                 collected += std::mem::take(&mut stripe.credit);
+                stripe.noted = false;
+                self.holders.fetch_and(!(1 << index), Ordering::Relaxed);
             }
         }
-        let before = self.remaining.fetch_add(collected, Ordering::Relaxed);
+        let before = if collected == 0 {
+            self.remaining.load(Ordering::Relaxed)
+        } else {
+            self.remaining.fetch_add(collected, Ordering::Relaxed)
+        };
         before + collected > 0
     }
 
@@ -541,4 +594,73 @@ fn line<'a, T>(first: *mut T, number: u32) -> &'a T {
 #[inline]
 fn optional<'a, T>(first: *mut T, number: u32) -> Option<&'a T> {
     (!first.is_null()).then(|| line(first, number))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn another_stripe() -> usize {
+        (stripe::current() + 1) % STRIPES
+    }
+
+    #[test]
+    fn a_refused_insert_in_a_full_table_touches_no_other_stripe() {
+        let arena = Arena::new(3, false);
+        for _ in 0..3 {
+            assert!(!arena.is_full());
+            assert!(arena.take(Family::V4).is_ok());
+        }
+        assert_eq!(arena.take(Family::V4), Err(NoRecord::Full));
+        assert!(arena.is_full());
+        // Credit that is not noted cannot be there: whoever finds it has looked into the stripe.
+        let other = another_stripe();
+        arena.stripes[other].lock().credit = 1;
+        assert_eq!(arena.take(Family::V4), Err(NoRecord::Full));
+        assert_eq!(arena.stripes[other].lock().credit, 1);
+        // As it is noted there.
+        arena.note(other, &mut arena.stripes[other].lock());
+        assert!(!arena.is_full());
+        assert!(arena.take(Family::V4).is_ok());
+        assert_eq!(arena.take(Family::V4), Err(NoRecord::Full));
+        assert!(arena.is_full(), "each stripe is asked once");
+    }
+
+    #[test]
+    fn credit_that_other_threads_hold_is_no_reason_to_refuse() {
+        let limit = PLENTY + 3 * LOT as i64;
+        let arena = Arena::new(limit as u32, false);
+        let some = 3;
+        std::thread::scope(|scope| {
+            for _ in 0..some {
+                scope.spawn(|| assert!(arena.take(Family::V4).is_ok()));
+            }
+        });
+        assert_ne!(arena.holders.load(Ordering::Relaxed), 0);
+        let mut taken = some;
+        while arena.take(Family::V4).is_ok() {
+            taken += 1;
+        }
+        assert_eq!(taken, limit);
+        assert!(arena.is_full());
+    }
+
+    #[test]
+    fn records_that_are_given_back_together_are_all_there_again() {
+        let limit = 5 * LOT as u32;
+        let arena = Arena::new(limit, false);
+        let take_all = || -> Vec<u32> {
+            let take = |_| arena.take(Family::V4).expect("there is room");
+            (0..limit).map(take).collect()
+        };
+        let mut before = take_all();
+        assert!(arena.is_full());
+        arena.give(before.iter().map(|&number| (number, Family::V4)));
+        assert_eq!(arena.live(), 0);
+        let mut after = take_all();
+        before.sort_unstable();
+        after.sort_unstable();
+        assert_eq!(before, after);
+        assert_eq!(arena.take(Family::V4), Err(NoRecord::Full));
+    }
 }

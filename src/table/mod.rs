@@ -662,6 +662,13 @@ impl Table {
         self.arena.limit()
     }
 
+    /// No connection can be inserted at this moment. `false` is only a hint: it may be so all the same.
+    #[must_use]
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.arena.is_full()
+    }
+
     /// Sets the limit; connections beyond it stay.
     pub fn set_limit(&self, limit: u32) {
         self.arena.set_limit(limit);

@@ -2,13 +2,13 @@
 
 use super::arena::{CHUNK, PLACE_BITS};
 use super::due::{BLOCK, BLOCKS};
-use super::entry::{Flags, LIVE, MILLIS};
+use super::entry::{Flags, LIVE, MILLIS, generation};
 use super::{At, Guard, Table};
 use crate::clock::Time;
 use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::sync::line::{self, CachePadded};
 use crate::sync::spin::Spin;
 use crate::sync::stripe::{self, STRIPES};
-use crate::sync::{AtomicU32, line};
 
 /// Records that early drop looks at before it gives up.
 const CANDIDATES: u32 = 32;
@@ -16,6 +16,8 @@ const CANDIDATES: u32 = 32;
 const STEPS: u32 = 512;
 /// It stops earlier when it has found one among so many.
 const ENOUGH: u32 = 8;
+/// Records that lie between the one it looks at and the one whose line it asks for: those of the next choice.
+const AHEAD: usize = 12;
 
 /// When a sweep takes place.
 #[derive(Clone, Copy, Debug)]
@@ -80,10 +82,26 @@ struct Position {
     flushes: u32,
 }
 
+/// A connection that early drop has chosen.
+#[derive(Clone, Copy)]
+struct Chosen {
+    number: u32,
+    generation: u32,
+    expiry: u64,
+}
+
+/// Where the early drop of a stripe of threads stands.
+struct Hand {
+    /// The next record that it looks at.
+    number: u32,
+    /// Whom it will take next, if that one still suits; its lines were asked for.
+    next: Option<Chosen>,
+}
+
 /// The sweep's own state, and the hands of early drop.
 pub(super) struct Sweeper {
     position: Spin<Position>,
-    hands: Box<[AtomicU32]>,
+    hands: Box<[CachePadded<Spin<Hand>>]>,
 }
 
 impl Sweeper {
@@ -95,7 +113,14 @@ impl Sweeper {
                 whole: 0,
                 flushes: 0,
             }),
-            hands: (0..STRIPES).map(|_| AtomicU32::new(0)).collect(),
+            hands: (0..STRIPES)
+                .map(|_| {
+                    CachePadded::new(Spin::new(Hand {
+                        number: 0,
+                        next: None,
+                    }))
+                })
+                .collect(),
         }
     }
 }
@@ -218,50 +243,83 @@ impl Table {
 
     /// Early drop: the connection that expires first among some that never saw a reply and are not
     /// assured. The hand of each stripe of threads goes around on its own, over neighbouring
-    /// hot lines.
+    /// hot lines, and is one connection ahead: when one is to go, the lines of the next are asked for.
     pub fn victim(&self) -> Option<Guard<'_>> {
-        let end = (self.arena.chunks_used() * CHUNK) as u32;
-        if end == 0 {
-            return None;
-        }
-        let hand = &self.sweeper.hands[stripe::current()];
-        let mut number = hand.load(Relaxed) % end;
-        let mut victim = None;
-        let (mut looked_at, mut steps) = (0, 0);
-        while steps < STEPS && looked_at < CANDIDATES && !(looked_at >= ENOUGH && victim.is_some())
-        {
-            steps += 1;
-            let block = number as usize % CHUNK / BLOCK;
-            if self.arena.due(number as usize / CHUNK).is_idle(block) {
-                // Nobody lives in this block.
-                number = (number as usize + BLOCK - number as usize % BLOCK) as u32 % end;
-                continue;
+        let chosen = {
+            let mut hand = self.sweeper.hands[stripe::current()].lock();
+            let chosen = match hand.next.take() {
+                Some(chosen) if self.suits(&chosen) => chosen,
+                _ => self.choose(&mut hand.number, None)?,
+            };
+            hand.next = self.choose(&mut hand.number, Some(chosen.number));
+            if let Some(next) = &hand.next {
+                line::prefetch(self.arena.cold(next.number));
+                // Only a hint, should the record be another one by now.
+                self.prefetch(self.hash(&self.forward_key(next.number)));
             }
-            let hot = self.arena.hot(number);
-            let candidate = number;
-            number = (number + 1) % end;
-            line::prefetch(self.arena.hot((number + 4) % end));
-            let word = hot.word.load(Acquire);
-            if word & LIVE == 0 {
-                continue;
-            }
-            looked_at += 1;
-            if is_precious(Flags::of(word)) {
-                continue;
-            }
-            let expiry = hot.expiry.load(Relaxed) & MILLIS;
-            if victim.is_none_or(|(_, known)| expiry < known) {
-                victim = Some((candidate, expiry));
-            }
-        }
-        hand.store(number, Relaxed);
-        let (number, _) = victim?;
+            chosen
+        };
         let spare = |word| (!is_precious(Flags::of(word))).then_some(());
-        self.lock(number, spare).map(|(guard, ())| guard)
+        self.lock(chosen.number, spare).map(|(guard, ())| guard)
+    }
+
+    /// Whether a choice is still what it was. Only a hint.
+    fn suits(&self, chosen: &Chosen) -> bool {
+        let hot = self.arena.hot(chosen.number);
+        let word = hot.word.load(Acquire);
+        word & LIVE != 0
+            && generation(word) == chosen.generation
+            && !is_precious(Flags::of(word))
+            && hot.expiry.load(Relaxed) & MILLIS == chosen.expiry
+    }
+
+    /// The connection that expires first among those from record `number` on, which moves beyond them,
+    /// other than the one that was chosen before.
+    fn choose(&self, number: &mut u32, before: Option<u32>) -> Option<Chosen> {
+        let end = (self.arena.chunks_used() * CHUNK) as u32;
+        let mut best: Option<Chosen> = None;
+        let (mut looked_at, mut steps) = (0, 0);
+        let goes_on = |looked_at, steps, found| {
+            steps < STEPS && looked_at < CANDIDATES && !(looked_at >= ENOUGH && found)
+        };
+        while end != 0 && goes_on(looked_at, steps, best.is_some()) {
+            if *number >= end {
+                *number = 0;
+            }
+            let block_end = (*number | (BLOCK as u32 - 1)) + 1;
+            let block = *number as usize % CHUNK / BLOCK;
+            if self.arena.due(*number as usize / CHUNK).is_idle(block) {
+                // Nobody lives in this block.
+                steps += 1;
+                *number = block_end;
+                continue;
+            }
+            while *number < block_end && goes_on(looked_at, steps, best.is_some()) {
+                let candidate = *number;
+                *number += 1;
+                steps += 1;
+                let hot = self.arena.hot(candidate);
+                line::prefetch(std::ptr::from_ref(hot).wrapping_add(AHEAD));
+                let word = hot.word.load(Acquire);
+                if word & LIVE == 0 || before == Some(candidate) {
+                    continue;
+                }
+                looked_at += 1;
+                let expiry = hot.expiry.load(Relaxed) & MILLIS;
+                if !is_precious(Flags::of(word)) && best.is_none_or(|best| expiry < best.expiry) {
+                    best = Some(Chosen {
+                        number: candidate,
+                        generation: generation(word),
+                        expiry,
+                    });
+                }
+            }
+        }
+        best
     }
 }
 
 /// Early drop spares connections that are assured or were answered.
 fn is_precious(flags: Flags) -> bool {
-    flags.contains(Flags::ASSURED) || flags.contains(Flags::SEEN_REPLY)
+    flags.has_any(Flags::ASSURED.and(Flags::SEEN_REPLY))
 }

@@ -252,6 +252,37 @@ fn early_drop_takes_the_unanswered_that_expires_first_and_spares_the_others() {
 }
 
 #[test]
+fn early_drop_chooses_anew_when_its_next_choice_was_answered_or_prolonged_or_is_gone() {
+    let table = table(10);
+    for i in 0..6 {
+        let new = new(tuple(i, Family::V4), None, 1000 + u64::from(i));
+        drop(insert(&table, &new, 0).expect("room"));
+    }
+    let of = |i| {
+        find(&table, &tuple(i, Family::V4), 0)
+            .expect("it is there")
+            .0
+    };
+    let evict = || {
+        let guard = table.victim().expect("some may go");
+        let source = guard.original();
+        table.remove(guard);
+        (0..6).find(|&i| tuple(i, Family::V4) == source)
+    };
+    assert_eq!(evict(), Some(0));
+    // Chosen ahead is number 1.
+    let mut guard = of(1);
+    guard.set_flags(guard.flags().and(Flags::SEEN_REPLY));
+    drop(guard);
+    assert_eq!(evict(), Some(2));
+    table.remove(of(3));
+    assert_eq!(evict(), Some(4));
+    of(5).set_expiry(Time::from_millis(5000));
+    assert_eq!(evict(), Some(5), "it is the only one left");
+    assert!(table.victim().is_none());
+}
+
+#[test]
 fn the_limit_is_exact_and_can_be_moved() {
     for limit in [1, 7, 1000] {
         let table = table(limit);
@@ -267,6 +298,20 @@ fn the_limit_is_exact_and_can_be_moved() {
         table.remove(guard);
         assert_eq!(insert(&table, &next, 0).map(drop), Err(InsertError::Full));
         assert_eq!(table.len(), limit - 1);
+    }
+}
+
+/// Removes what a sweep shows as the engine does: in stages.
+pub(super) struct Stages<'t>(Removal<'t>);
+
+impl<'t> Judge<'t> for Stages<'t> {
+    fn judge(&mut self, guard: Guard<'t>, _: Over) -> Sweep<'t> {
+        self.0.begin(guard);
+        Sweep::Removed
+    }
+
+    fn settle(&mut self) {
+        self.0.finish();
     }
 }
 
@@ -344,7 +389,7 @@ proptest! {
                 }
                 Op::Sweep => {
                     let at = SweepAt { now: Time::from_millis(now) };
-                    table.sweep(at, u32::MAX, &mut Sweep::Remove);
+                    table.sweep(at, u32::MAX, &mut Stages(Removal::new(&table)));
                 }
                 Op::Advance(millis) => now += millis,
             }
@@ -409,6 +454,89 @@ fn nothing_is_lost_while_threads_insert_remove_and_the_table_grows() {
         listed += 1;
     }
     assert_eq!(table.len(), listed);
+}
+
+#[test]
+fn nothing_is_lost_while_connections_leave_in_stages_and_come_again() {
+    let (rounds, tuples) = if cfg!(miri) { (2, 6) } else { (400, 300_u32) };
+    let table = table(1_000_000);
+    let named = |i: u32| {
+        let original = tuple(i, if i % 5 == 0 { Family::V6 } else { Family::V4 });
+        (original, (i % 3 == 0).then(|| translated(&original, i)))
+    };
+    let write = || {
+        for i in (0..rounds).flat_map(|_| 0..tuples) {
+            let (original, reply) = named(i);
+            match insert(&table, &new(original, reply, 1000), 0).map(drop) {
+                Ok(()) | Err(InsertError::Exists | InsertError::ReplyExists) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    };
+    let sweep = || {
+        let at = SweepAt {
+            now: Time::from_millis(5000),
+        };
+        let swept = table.sweep(at, u32::MAX, &mut Stages(Removal::new(&table)));
+        swept.removed
+    };
+    let removed = std::thread::scope(|scope| {
+        let writers = [scope.spawn(write), scope.spawn(write)];
+        let mut removed = 0;
+        while !writers.iter().all(|writer| writer.is_finished()) {
+            removed += sweep();
+        }
+        removed
+    });
+    assert!(removed > 0 || cfg!(miri));
+    sweep();
+    assert_eq!((table.len(), table.next(&mut 0).is_none()), (0, true));
+    for (original, reply) in (0..tuples).map(named) {
+        drop(insert(&table, &new(original, reply, 1000), 0).expect("its place is free again"));
+        let back = reply.unwrap_or_else(|| original.reversed());
+        assert!(find(&table, &back, 0).is_some());
+    }
+}
+
+#[test]
+fn a_connection_that_leaves_is_found_by_nobody_and_may_come_again_at_once() {
+    let table = table(10);
+    let original = tuple(3, Family::V4);
+    let reply = translated(&original, 7);
+    let stored = new(original, Some(reply), 1000);
+    let guard = insert(&table, &stored, 0).expect("room");
+    let first = guard.id();
+    let mut removal = Removal::new(&table);
+    removal.begin(guard);
+    assert!(find(&table, &original, 0).is_none() && find(&table, &reply, 0).is_none());
+    assert!(table.get(first).is_none());
+    assert_eq!(table.len(), 1, "it still has its place");
+    let names = removal
+        .names()
+        .map(|names| (names.original(), names.reply()));
+    assert_eq!(names.collect::<Vec<_>>(), [(original, reply)]);
+    let second = insert(&table, &stored, 0)
+        .expect("nobody has the tuple")
+        .id();
+    assert_ne!(first.number(), second.number());
+    removal.finish();
+    assert_eq!(table.len(), 1);
+    for tuple in [original, reply] {
+        let (guard, _) = find(&table, &tuple, 0).expect("the second one stays");
+        assert_eq!(guard.id(), second);
+    }
+}
+
+#[test]
+fn what_a_stage_began_is_removed_when_it_is_dropped() {
+    let table = table(100);
+    let mut removal = Removal::new(&table);
+    for i in 0..STAGE as u32 + 1 {
+        removal.begin(insert(&table, &new(tuple(i, Family::V4), None, 9), 0).expect("room"));
+    }
+    assert_eq!(table.len(), 1, "a full stage makes room for the next one");
+    drop(removal);
+    assert_eq!(table.len(), 0);
 }
 
 /// Open vSwitch takes its one lock for every packet that finds nothing, even if it stores nothing.
