@@ -230,7 +230,8 @@ impl<'e> Batch<'e> {
                 slot.probe = self.engine.table.probe(slot.place, slot.hash);
             }
         }
-        if self.action.nat.is_some() {
+        let translating = self.action.nat.is_some();
+        if translating {
             for (_, slot) in packets.iter().zip(slots.iter()) {
                 if slot.is_looked_up() {
                     self.engine.table.prefetch_translation(slot.probe);
@@ -238,7 +239,14 @@ impl<'e> Batch<'e> {
             }
         }
         for (packet, slot) in packets.iter_mut().zip(slots.iter_mut()) {
-            if slot.prepared != Prepared::Plain || self.go_straight(packet, slot).is_none() {
+            let done = if slot.prepared != Prepared::Plain {
+                None
+            } else if translating {
+                self.go_straight_translating(packet, slot)
+            } else {
+                self.go_straight(packet, slot)
+            };
+            if done.is_none() {
                 self.decide(packet, slot, others, fragments);
             }
         }

@@ -16,7 +16,6 @@ use super::statistics::Counter;
 use super::verdict;
 use crate::clock::Time;
 use crate::packet::proto;
-use crate::reason::Reason;
 use crate::table::{Flags, Guard};
 use crate::track;
 use crate::track::timeout::Class;
@@ -33,8 +32,6 @@ pub(super) struct Straight {
     open: bool,
     /// Connections whose packets ask for more than a step of the state, and a translation.
     watched: Flags,
-    /// Those whose packets ask for more than a step of the state.
-    without: Flags,
     /// Connections whose packets are translated.
     translated: Flags,
     /// The bits of a connection's id that the packet is told: none when it is being translated.
@@ -70,10 +67,6 @@ impl Straight {
         Straight {
             open,
             watched,
-            without: match action.nat {
-                None => watched,
-                Some(_) => watched.and(NAT),
-            },
             translated: if action.nat.is_none() {
                 Flags::default()
             } else {
@@ -125,34 +118,92 @@ impl<'e> Batch<'e> {
         packet: &mut P,
         slot: &Slot<'e>,
     ) -> Option<()> {
+        self.go::<P, false>(packet, slot)
+    }
+
+    /// The same with `nat` in the action, where the connection may be a translated one.
+    #[inline(never)]
+    pub(super) fn go_straight_translating<P: Descriptor>(
+        &mut self,
+        packet: &mut P,
+        slot: &Slot<'e>,
+    ) -> Option<()> {
+        self.go::<P, true>(packet, slot)
+    }
+
+    #[inline(always)]
+    fn go<P: Descriptor, const TRANSLATED: bool>(
+        &mut self,
+        packet: &mut P,
+        slot: &Slot<'e>,
+    ) -> Option<()> {
         if !self.straight.open || !packet.is_quiet() {
             return None;
         }
         let before = self.straight.carried(&packet.pass())?;
         let table = &self.engine.table;
-        let (key, side) = (&slot.key, slot.side);
-        let (at, without) = (&self.at, self.straight.without);
-        if slot.segment.proto == proto::TCP {
+        let (key, side, at) = (&slot.key, slot.side, &self.at);
+        let without = self.straight.watched;
+        let (guard, direction) = if slot.segment.proto == proto::TCP {
             let ready = track::both_established;
             let (mut guard, direction) =
-                table.find_ready(slot.probe, key, side, at, without, ready)?;
+                table.find_ready::<TRANSLATED>(slot.probe, key, side, at, without, ready)?;
             let tcp = slot.segment.numbers(packet.bytes())?;
             guard.set_protocol(track::established(guard.protocol(), &tcp, direction)?);
             if guard.prolong(self.straight.tcp).is_none() {
                 self.refresh(&mut guard, Class::TcpEstablished);
             }
-            self.pass(packet, guard, direction, before);
+            (guard, direction)
         } else {
             let ready = |words: [u64; 3]| track::is_answered(words[0]);
             let (mut guard, direction) =
-                table.find_ready(slot.probe, key, side, at, without, ready)?;
+                table.find_ready::<TRANSLATED>(slot.probe, key, side, at, without, ready)?;
             if guard.prolong(self.straight.udp).is_none() {
                 self.refresh(&mut guard, Class::OtherBidirectional);
             }
-            self.pass(packet, guard, direction, before);
-        }
+            (guard, direction)
+        };
         self.tally.add(Counter::Found, 1);
+        let reply = direction == Direction::Reply;
+        let mut metadata = Metadata {
+            connection: self.straight.name(&guard),
+            state: before & !state::NEW
+                | state::TRK
+                | state::EST
+                | if reply { state::RPL } else { 0 },
+            reply,
+            zone: self.straight.zone,
+            ..Metadata::default()
+        };
+        verdict::read_mark_and_label(&guard, &mut metadata);
+        self.pass::<P, TRANSLATED>(packet, slot, guard, direction, &mut metadata);
         Some(())
+    }
+
+    /// Lets a packet go with its verdict, translated where the connection and the action have it so.
+    #[inline(always)]
+    pub(super) fn pass<P: Descriptor, const TRANSLATED: bool>(
+        &mut self,
+        packet: &mut P,
+        slot: &Slot<'e>,
+        guard: Guard<'e>,
+        direction: Direction,
+        metadata: &mut Metadata,
+    ) {
+        let flags = guard.flags();
+        if !TRANSLATED || !flags.has_any(NAT) {
+            drop(guard);
+            packet.set_metadata(metadata);
+            return;
+        }
+        let after = match direction {
+            Direction::Original => guard.reply().reversed(),
+            Direction::Reply => guard.original().reversed(),
+        };
+        drop(guard);
+        let modified = self.translate_plain(packet, slot, &after, flags, direction, metadata);
+        packet.set_metadata(metadata);
+        packet.set_modified(modified);
     }
 
     /// Deals with a packet that carries its connection from an earlier pass through the zone: what
@@ -198,36 +249,5 @@ impl<'e> Batch<'e> {
     fn refresh(&self, guard: &mut Guard<'e>, class: Class) {
         let wait = self.engine.timeouts.millis(guard.policy(), class);
         guard.set_expiry(self.at.now.plus(wait));
-    }
-
-    /// The verdict.
-    #[inline(always)]
-    fn pass<P: Descriptor>(
-        &self,
-        packet: &mut P,
-        guard: Guard<'e>,
-        direction: Direction,
-        before: u8,
-    ) {
-        let reply = direction == Direction::Reply;
-        let metadata = Metadata {
-            connection: self.straight.name(&guard),
-            state: before & !state::NEW
-                | state::TRK
-                | state::EST
-                | if reply { state::RPL } else { 0 },
-            reason: Reason::None,
-            reply,
-            icmp_related: false,
-            zone: self.straight.zone,
-            mark: guard.mark(),
-            label: if guard.flags().contains(Flags::LABEL) {
-                guard.label()
-            } else {
-                0
-            },
-        };
-        drop(guard);
-        packet.set_metadata(&metadata);
     }
 }

@@ -8,12 +8,11 @@
 
 use super::batch::{Batch, LIBERAL};
 use super::descriptor::{Descriptor, Metadata, Modified, state};
-use super::express::NAT;
 use super::slot::Slot;
 use super::statistics::Counter;
 use super::verdict;
 use crate::packet::rewrite::{self, Change};
-use crate::packet::{Checksum, Segment, proto};
+use crate::packet::{Checksum, proto};
 use crate::reason::Reason;
 use crate::table::{Flags, Guard};
 use crate::track::{self, Outcome};
@@ -101,33 +100,26 @@ impl<'e> Batch<'e> {
             ..Metadata::default()
         };
         verdict::read_mark_and_label(&guard, &mut metadata);
-        if self.action.nat.is_none() || !flags.has_any(NAT) {
-            drop(guard);
-            packet.set_metadata(&metadata);
-            return Some(());
+        if self.action.nat.is_some() {
+            self.pass::<P, true>(packet, slot, guard, direction, &mut metadata);
+        } else {
+            self.pass::<P, false>(packet, slot, guard, direction, &mut metadata);
         }
-        let after = match direction {
-            Direction::Original => guard.reply().reversed(),
-            Direction::Reply => guard.original().reversed(),
-        };
-        drop(guard);
-        let kind = kind(flags, direction);
-        let modified = self.translate_plain(packet, &slot.segment, &after, kind, &mut metadata);
-        packet.set_metadata(&metadata);
-        packet.set_modified(modified);
         Some(())
     }
 
     /// Translates a plain packet, which leaves as `after`. One that cannot be translated becomes
     /// invalid.
-    fn translate_plain<P: Descriptor>(
+    pub(super) fn translate_plain<P: Descriptor>(
         &mut self,
         packet: &mut P,
-        segment: &Segment,
+        slot: &Slot<'e>,
         after: &Tuple,
-        (source, destination): (bool, bool),
+        flags: Flags,
+        direction: Direction,
         metadata: &mut Metadata,
     ) -> Modified {
+        let (source, destination) = kind(flags, direction);
         let hints = packet.hints();
         let change = Change {
             src: source.then_some(after.src),
@@ -136,7 +128,7 @@ impl<'e> Batch<'e> {
             dport: Some(after.dport),
         };
         let bytes = packet.bytes_mut();
-        if let Err(reason) = rewrite::plain(bytes, after.family, segment, &hints, &change) {
+        if let Err(reason) = rewrite::plain(bytes, after.family, &slot.segment, &hints, &change) {
             return self.untranslated(reason, metadata);
         }
         metadata.state |= (u8::from(source) * state::SNAT) | (u8::from(destination) * state::DNAT);

@@ -298,12 +298,12 @@ impl Table {
         self.accept(probe.0?.slot, key, side, at)
     }
 
-    /// [`Table::find_probed`] for what is most common, in few steps: the record is not translated, has
-    /// none of the flags `without`, nobody holds its lock, and its protocol's state is `ready`. `None`
-    /// says nothing.
+    /// [`Table::find_probed`] for what is most common, in few steps: the record has none of the flags
+    /// `without`, is not translated unless those are meant, too, nobody holds its lock, and its
+    /// protocol's state is `ready`. `None` says nothing.
     #[must_use]
     #[inline(always)]
-    pub fn find_ready<'t>(
+    pub fn find_ready<'t, const TRANSLATED: bool>(
         &'t self,
         probe: Probe<'t>,
         key: &Key,
@@ -315,14 +315,20 @@ impl Table {
         let Probed { slot, hot } = probe.0?;
         // Acquire: pairs with the Release of the store that gave the record this word.
         let word = hot.word.load(Acquire);
-        let refused = without.and(Flags::TRANSLATED).put(LOCK);
-        if slot & REPLY_NODE != 0
-            || word & (refused | LIVE) != LIVE
-            || hot.tail.load(Relaxed) != key.tail
-            || hot.address.load(Relaxed) != key.address[0]
-            || key.family() == Family::V6 && self.forward_key(slot) != *key
-            || !ready(guard::protocol(hot))
-        {
+        let without = if TRANSLATED {
+            without
+        } else {
+            without.and(Flags::TRANSLATED)
+        };
+        if word & (without.put(LOCK) | LIVE) != LIVE {
+            return None;
+        }
+        let direction = if TRANSLATED {
+            self.fits(slot, word, key, side)?
+        } else {
+            self.fits_plainly(slot, hot, word, key, side)?
+        };
+        if !ready(guard::protocol(hot)) {
             return None;
         }
         // Acquire: as above; on success the word is the one for which everything was compared.
@@ -332,14 +338,8 @@ impl Table {
         let guard = Guard {
             table: self,
             hot,
-            number: slot,
+            number: slot & !REPLY_NODE,
             word,
-        };
-        let high = Flags::of(word).contains(Flags::ORIGINATOR_HIGH);
-        let direction = if high == matches!(side, Side::High) {
-            Direction::Original
-        } else {
-            Direction::Reply
         };
         // As `Guard::is_visible`, with both times at the top of their words instead of masked.
         let expired = hot.expiry.load(Relaxed) << 16 <= at.now.as_millis() << 16;
@@ -347,6 +347,31 @@ impl Table {
             return None;
         }
         Some((guard, direction))
+    }
+
+    /// [`Table::fits`] for a record that is not translated.
+    #[inline(always)]
+    fn fits_plainly(
+        &self,
+        slot: u32,
+        hot: &Hot,
+        word: u64,
+        key: &Key,
+        side: Side,
+    ) -> Option<Direction> {
+        if slot & REPLY_NODE != 0
+            || hot.tail.load(Relaxed) != key.tail
+            || hot.address.load(Relaxed) != key.address[0]
+            || key.family() == Family::V6 && self.forward_key(slot) != *key
+        {
+            return None;
+        }
+        let high = Flags::of(word).contains(Flags::ORIGINATOR_HIGH);
+        Some(if high == matches!(side, Side::High) {
+            Direction::Original
+        } else {
+            Direction::Reply
+        })
     }
 
     #[inline(never)]

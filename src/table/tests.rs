@@ -421,9 +421,15 @@ fn nothing_is_lost_while_threads_insert_remove_and_the_table_grows() {
     }
     let write = |writer: u32| {
         for i in 0..rounds {
-            let family = if i % 5 == 0 { Family::V6 } else { Family::V4 };
+            let family = if i.is_multiple_of(5) {
+                Family::V6
+            } else {
+                Family::V4
+            };
             let original = tuple(writer * 1_000_000 + i, family);
-            let reply = (i % 3 == 0).then(|| translated(&original, writer * 20_000 + i));
+            let reply = i
+                .is_multiple_of(3)
+                .then(|| translated(&original, writer * 20_000 + i));
             let clashes = matches!(
                 insert(&table, &new(original, reply, 1 << 40), 0),
                 Err(InsertError::ReplyExists)
@@ -461,8 +467,18 @@ fn nothing_is_lost_while_connections_leave_in_stages_and_come_again() {
     let (rounds, tuples) = if cfg!(miri) { (2, 6) } else { (400, 300_u32) };
     let table = table(1_000_000);
     let named = |i: u32| {
-        let original = tuple(i, if i % 5 == 0 { Family::V6 } else { Family::V4 });
-        (original, (i % 3 == 0).then(|| translated(&original, i)))
+        let original = tuple(
+            i,
+            if i.is_multiple_of(5) {
+                Family::V6
+            } else {
+                Family::V4
+            },
+        );
+        (
+            original,
+            i.is_multiple_of(3).then(|| translated(&original, i)),
+        )
     };
     let write = || {
         for i in (0..rounds).flat_map(|_| 0..tuples) {
