@@ -461,8 +461,18 @@ fn nothing_is_lost_while_connections_leave_in_stages_and_come_again() {
     let (rounds, tuples) = if cfg!(miri) { (2, 6) } else { (400, 300_u32) };
     let table = table(1_000_000);
     let named = |i: u32| {
-        let original = tuple(i, if i % 5 == 0 { Family::V6 } else { Family::V4 });
-        (original, (i % 3 == 0).then(|| translated(&original, i)))
+        let original = tuple(
+            i,
+            if i.is_multiple_of(5) {
+                Family::V6
+            } else {
+                Family::V4
+            },
+        );
+        (
+            original,
+            i.is_multiple_of(3).then(|| translated(&original, i)),
+        )
     };
     let write = || {
         for i in (0..rounds).flat_map(|_| 0..tuples) {
