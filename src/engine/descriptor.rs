@@ -93,11 +93,6 @@ pub trait Descriptor {
     fn is_traced(&self) -> bool {
         false
     }
-    /// Neither the original tuple is wanted nor what the packet meets.
-    #[inline]
-    fn is_quiet(&self) -> bool {
-        !self.wants_original() && !self.is_traced()
-    }
     /// What the packet has met so far.
     fn trace(&mut self) -> Option<&mut Trace> {
         None

@@ -137,7 +137,7 @@ impl<'e> Batch<'e> {
         packet: &mut P,
         slot: &Slot<'e>,
     ) -> Option<()> {
-        if !self.straight.open || !packet.is_quiet() {
+        if !self.straight.open || packet.is_traced() {
             return None;
         }
         let before = self.straight.carried(&packet.pass())?;
@@ -191,6 +191,10 @@ impl<'e> Batch<'e> {
         metadata: &mut Metadata,
     ) {
         let flags = guard.flags();
+        if packet.wants_original() {
+            // None of these connections has a parent whose tuple would be told.
+            packet.set_original(Some(&guard.original()));
+        }
         if !TRANSLATED || !flags.has_any(NAT) {
             drop(guard);
             packet.set_metadata(metadata);
@@ -210,7 +214,7 @@ impl<'e> Batch<'e> {
     /// `cached` does, where nothing but mark and label is asked. `None`: nothing was changed.
     #[inline(always)]
     pub(super) fn go_again<P: Descriptor>(&mut self, packet: &mut P) -> Option<()> {
-        if !self.straight.open || !packet.is_quiet() || self.observed != 0 {
+        if !self.straight.open || packet.is_traced() || self.observed != 0 {
             return None;
         }
         let last = packet.pass();

@@ -38,7 +38,7 @@ impl<'e> Batch<'e> {
         packet: &mut P,
         slot: &Slot<'e>,
     ) -> Option<()> {
-        if !self.straight.is_open() || !packet.is_quiet() || self.observed != 0 {
+        if !self.straight.is_open() || packet.is_traced() || self.observed != 0 {
             return None;
         }
         let before = self.straight.carried(&packet.pass())?;
@@ -161,6 +161,9 @@ impl<'e> Batch<'e> {
             return None;
         }
         self.tally.add(Counter::New, 1);
+        if packet.wants_original() {
+            packet.set_original(Some(&slot.tuple()));
+        }
         packet.set_metadata(&Metadata {
             state: state::NEW | state::TRK,
             reason: Reason::NotCommitted,

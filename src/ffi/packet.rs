@@ -120,12 +120,6 @@ impl Descriptor for ct_packet {
         !self.trace.is_null() && self.trace.is_aligned()
     }
 
-    #[inline(always)]
-    fn is_quiet(&self) -> bool {
-        // A trace that cannot be used is none, but finding that out is not worth a step here.
-        self.orig_tuple.addr() | self.trace.addr() == 0
-    }
-
     fn trace(&mut self) -> Option<&mut Trace> {
         if !self.is_traced() {
             return None;

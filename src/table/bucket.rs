@@ -165,10 +165,8 @@ impl Bucket {
 
     /// Gives the lock back.
     pub(super) fn unlock(&self) {
-        // Whoever waits for the lock only sets a bit that is set, so the holder may write the whole word.
-        let header = self.header.load(Ordering::Relaxed);
         // Release: pairs with the Acquire in `lock`.
-        self.header.store(header & !LOCK, Ordering::Release);
+        self.header.fetch_and(!LOCK, Ordering::Release);
     }
 
     // What follows is for the holder of the chain's lock.

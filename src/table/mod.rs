@@ -196,6 +196,9 @@ impl Table {
     /// [`Error::NoMemory`].
     pub fn new(config: &Config) -> Result<Table, Error> {
         let pool = Pool::new();
+        if config.initial > 0 {
+            pool.provision();
+        }
         let per_shard = config.initial as usize / SHARDS;
         let shards = (0..SHARDS)
             .map(|_| Shard::new(per_shard, &pool))

@@ -1,8 +1,8 @@
 //! The ways through stage 3 of a batch: the straight one, the plain one, and the whole one.
 //!
-//! A packet that asks for the original tuple of its connection goes the whole way, one that does not
-//! may go another. So two engines get the same traffic, once with the question and once without, and
-//! must agree on everything: bytes, verdicts, connections.
+//! A packet that collects a trace goes the whole way, one that does not may go another. So two engines
+//! get the same traffic, once traced and once not, and must agree on everything: bytes, verdicts,
+//! original tuples, connections.
 
 use proptest::prelude::*;
 
@@ -32,8 +32,8 @@ struct Conversation {
 }
 
 struct World {
-    told: Engine,
-    untold: Engine,
+    whole: Engine,
+    short: Engine,
     conversations: Vec<Conversation>,
     now: u64,
 }
@@ -58,8 +58,8 @@ impl World {
             }
         });
         World {
-            told: engine(),
-            untold: engine(),
+            whole: engine(),
+            short: engine(),
             conversations: conversations.collect(),
             now: 1,
         }
@@ -158,33 +158,33 @@ impl World {
             l4_checksum: status,
             ..Hints::default()
         };
-        let mut told = Vec::new();
+        let mut whole = Vec::new();
         for &choice in batch {
             let mut bytes = self.packet(choice);
             if status == Checksum::Partial {
                 bytes = partial(bytes);
             }
-            told.push(Frame {
+            whole.push(Frame {
                 hints,
                 ..Frame::ip(bytes)
             });
         }
-        let silent = |frame: &Frame| Frame {
-            untold: true,
-            ..frame.clone()
-        };
-        let mut untold: Vec<Frame> = told.iter().map(silent).collect();
+        let mut short = whole.clone();
+        for frame in &mut whole {
+            frame.trace = Some(Box::default());
+        }
         self.now += u64::from(wait >> 2) * u64::from(wait >> 2) * 20;
         for pass in 0..=u8::from(wait & 0x30 == 0x30) {
-            self.told.execute(&mut told, &action, at(self.now));
-            self.untold.execute(&mut untold, &action, at(self.now));
-            for (one, other) in told.iter().zip(&untold) {
+            self.whole.execute(&mut whole, &action, at(self.now));
+            self.short.execute(&mut short, &action, at(self.now));
+            for (one, other) in whole.iter().zip(&short) {
                 prop_assert_eq!(&one.bytes, &other.bytes, "pass {}", pass);
                 prop_assert_eq!(one.metadata, other.metadata, "pass {}", pass);
+                prop_assert_eq!(one.original, other.original, "pass {}", pass);
                 prop_assert_eq!(one.modified, other.modified, "pass {}", pass);
             }
         }
-        for (&[who, what, ..], frame) in batch.iter().zip(&told) {
+        for (&[who, what, ..], frame) in batch.iter().zip(&whole) {
             let number = usize::from(who) % self.conversations.len();
             if what & 1 == 0 {
                 self.conversations[number].service = ends_of(&frame.bytes);
@@ -192,8 +192,8 @@ impl World {
         }
         if wait == 255 {
             let budget = Budget { records: 4096 };
-            let swept = self.told.sweep(at(self.now), budget);
-            prop_assert_eq!(swept, self.untold.sweep(at(self.now), budget));
+            let swept = self.whole.sweep(at(self.now), budget);
+            prop_assert_eq!(swept, self.short.sweep(at(self.now), budget));
         }
         Ok(())
     }
@@ -230,6 +230,6 @@ proptest! {
         for batch in &batches {
             world.run(batch)?;
         }
-        prop_assert_eq!(listed(&world.told, world.now), listed(&world.untold, world.now));
+        prop_assert_eq!(listed(&world.whole, world.now), listed(&world.short, world.now));
     }
 }

@@ -11,6 +11,7 @@ use std::cell::Cell;
 
 use super::*;
 use crate::engine::descriptor::{Descriptor, Modified, Pass};
+use crate::merge::trace::Trace;
 use crate::packet::Hints;
 use crate::tuple::Tuple;
 
@@ -50,6 +51,12 @@ impl Descriptor for Overtaken<'_> {
     }
     fn wants_original(&self) -> bool {
         self.frame.wants_original()
+    }
+    fn is_traced(&self) -> bool {
+        self.frame.is_traced()
+    }
+    fn trace(&mut self) -> Option<&mut Trace> {
+        self.frame.trace()
     }
     fn set_modified(&mut self, modified: Modified) {
         self.frame.set_modified(modified);
@@ -124,8 +131,13 @@ fn a_loser_that_does_not_commit_is_new_and_knows_no_connection() {
         pass(&alone, question(), &COMMIT, 0);
         not_stored.set(alone.connections());
     };
+    // A trace keeps the packet on the whole way, which asks.
+    let frame = Frame {
+        trace: Some(Box::default()),
+        ..Frame::ip(question())
+    };
     let mut packet = [Overtaken {
-        frame: Frame::ip(question()),
+        frame,
         meanwhile: Cell::new(Some(&meanwhile)),
     }];
     alone.execute(&mut packet, &LOOK, Time::default());
