@@ -1,5 +1,6 @@
 //! The plain way of stage 3: packets that `express` does not take because their connection is not
-//! established yet, or no longer, or because there is none and none is to be stored.
+//! established yet, or no longer, or because there is none. A first packet that is to be stored goes the
+//! whole way from there, but is not looked up again.
 //!
 //! They need the rules of their protocol, but most of what the whole way asks about does not concern
 //! them: helpers, providers, expectations, listeners, quoted packets. Whatever does is left to the
