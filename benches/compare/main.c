@@ -10,7 +10,11 @@
 #include <string.h>
 
 #include "clock.h"
+#include "memory.h"
 #include "workload.h"
+
+/* Memory that is found ahead for each connection: more than either engine and the harness take. */
+enum { BYTES_EACH = 1024 };
 
 const struct translation cell_pool = {
     .choose = true,
@@ -76,6 +80,7 @@ main(int argc, char *argv[])
     if (!workload) {
         errx(2, "%s has no workload named %s", engine_name, argv[1]);
     }
+    memory_find(((size_t) 64 << 20) + (size_t) cell.connections * BYTES_EACH);
     clock_calibrate();
 
     uint64_t bad = workload->run(&cell);
