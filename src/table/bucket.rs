@@ -79,6 +79,13 @@ impl Iterator for Positions {
     }
 }
 
+impl FromIterator<usize> for Positions {
+    fn from_iter<I: IntoIterator<Item = usize>>(positions: I) -> Positions {
+        let bits = positions.into_iter();
+        Positions(bits.fold(0, |bits, position| bits | 1 << position))
+    }
+}
+
 const ALL: u32 = (1 << SLOTS) - 1;
 
 /// Which of the eleven tags in these words equal `tag`.
@@ -206,13 +213,13 @@ impl Bucket {
         let Some(position) = self.matching(tag).find(|&p| self.slot(p) == slot) else {
             return false;
         };
-        self.clear(position);
+        self.set_tag(position, EMPTY);
         true
     }
 
-    /// Empties a position.
-    pub(super) fn clear(&self, position: usize) {
-        self.set_tag(position, EMPTY);
+    /// Empties positions.
+    pub(super) fn clear(&self, positions: Positions) {
+        positions.for_each(|position| self.set_tag(position, EMPTY));
     }
 
     /// The tag at a position.

@@ -541,6 +541,7 @@ impl Table {
     ///
     /// # Errors
     /// [`InsertError`]; nothing was changed then.
+    #[inline]
     pub fn insert(&self, new: &New, name: &Name, at: &At) -> Result<Guard<'_>, InsertError> {
         let Name { key, side, hash } = *name;
         let reply = new.reply.map(|tuple| {

@@ -21,7 +21,7 @@
 //! splits a few buckets of the shard. The work is bounded, and two threads grow different shards at
 //! the same time.
 
-use super::bucket::{Bucket, tag};
+use super::bucket::{Bucket, Positions, tag};
 use super::memory::Plane;
 use crate::error::Error;
 use crate::sync::spin::Spin;
@@ -342,30 +342,31 @@ impl Shard {
         let Some(growth) = self.growth.try_lock() else {
             return;
         };
-        self.look_ahead(&prefetch);
         for _ in 0..SPLITS {
             if self.split_one(pool, &hash_of).is_err() {
                 break;
             }
         }
+        self.look_ahead(&prefetch);
         drop(growth);
     }
 
-    /// Asks for the lines that the next few splits will read and write, so that they are waited for at
-    /// once. What is read here without a lock is a hint.
+    /// Asks for the lines that the next call will read and write, and for the buckets of the one after
+    /// it, in which that call's look ahead will find what to ask for: so growth waits for no memory,
+    /// unless other packets have driven the lines out by then. What is read here without a lock is a hint.
     fn look_ahead(&self, prefetch: impl Fn(u32)) {
         let state = self.state.load(Ordering::Relaxed);
         let (size, split) = (1 << (state >> 32), state as u32 as usize);
-        let next = split..size.min(split + SPLITS);
-        for index in next.clone() {
-            crate::sync::line::prefetch(self.buckets.get(index));
-        }
-        for index in next {
+        let after = size.min(split + SPLITS);
+        for index in split..after {
             if let Some(target) = self.buckets.mapped(index + size) {
                 crate::sync::line::prefetch(target);
             }
             let source = self.buckets.get(index);
             source.used().for_each(|place| prefetch(source.slot(place)));
+        }
+        for index in after..size.min(after + SPLITS) {
+            crate::sync::line::prefetch(self.buckets.get(index));
         }
     }
 
@@ -394,14 +395,26 @@ impl Shard {
             shard: self,
             primary: target,
         };
+        let leaving = |bucket: &Bucket| {
+            let leaves = |&position: &usize| hash_of(bucket.slot(position)) >> level & 1 != 0;
+            bucket.used().filter(leaves).collect::<Positions>()
+        };
+        let of_primary = leaving(primary);
+        let leaving = |bucket: &Bucket| {
+            if std::ptr::eq(bucket, primary) {
+                of_primary
+            } else {
+                leaving(bucket)
+            }
+        };
         let mut tail = target;
         let mut result = Ok(());
         source.each(|bucket| {
-            for position in bucket.used() {
-                let slot = bucket.slot(position);
-                if hash_of(slot) >> level & 1 == 0 || result.is_err() {
-                    continue;
+            for position in leaving(bucket) {
+                if result.is_err() {
+                    return;
                 }
+                let slot = bucket.slot(position);
                 if !tail.put(bucket.tag_at(position), slot) {
                     match self.new_overflow(pool) {
                         Ok(number) => {
@@ -417,18 +430,12 @@ impl Shard {
         });
         if result.is_err() {
             // Nothing was published: forget the copies.
-            self.each_of(target, |bucket| bucket.used().for_each(|p| bucket.clear(p)));
+            self.each_of(target, |bucket| bucket.clear(bucket.used()));
             return result;
         }
         // Release: pairs with the Acquire loads of the state; the target's entries come with it.
         self.state.store(after, Ordering::Release);
-        source.each(|bucket| {
-            for position in bucket.used() {
-                if hash_of(bucket.slot(position)) >> level & 1 != 0 {
-                    bucket.clear(position);
-                }
-            }
-        });
+        source.each(|bucket| bucket.clear(leaving(bucket)));
         Ok(())
     }
 }
