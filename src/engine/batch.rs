@@ -22,7 +22,6 @@
 use super::Engine;
 use super::action::Action;
 use super::config::{Profile, Switches};
-use super::create::Created;
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, state};
 use super::events::{Before, Ending};
 use super::express::Straight;
@@ -631,13 +630,14 @@ impl<'e> Batch<'e> {
         name: &Name,
         before: u8,
     ) -> Judged<'e> {
-        match self.create(packet.bytes(), packet.in_port(), facts, tuple, name) {
-            Created::Done(judged) => judged,
+        let created = self.create(packet.bytes(), packet.in_port(), facts, tuple, name);
+        match created.judged.connection {
             // Another thread stored the same connection a moment ago: this packet is its next one,
             // as if it had come that moment later.
-            Created::LostRace(guard, direction) => {
+            Some((guard, direction)) if created.lost_race => {
                 self.known(packet, facts, before, guard, direction)
             }
+            _ => created.judged,
         }
     }
 

@@ -27,19 +27,50 @@ const MOST_TRIES: u32 = 8;
 /// Records that a full table looks through for flushed or expired ones before it refuses.
 const RECLAIM: u32 = 256;
 
-/// Why a connection was not stored.
-enum Unstored<'e> {
-    /// Another thread was first.
-    LostRace(Guard<'e>, Direction),
-    /// There is no place for it.
-    Refused(Reason),
+/// What became of a connection that was to be stored. (Not an enumeration that carries guards: those are
+/// copied about in pieces, for which the processor waits each time.)
+struct Storing<'e> {
+    /// The one that stands in the table now.
+    guard: Option<Guard<'e>>,
+    /// It is another thread's, which was first, and the packet is of this direction in it.
+    lost_to: Option<Direction>,
+    /// Why there is none.
+    reason: Reason,
 }
 
-pub(super) enum Created<'e> {
+impl<'e> Storing<'e> {
+    fn lost_race((guard, direction): (Guard<'e>, Direction)) -> Self {
+        Storing {
+            guard: Some(guard),
+            lost_to: Some(direction),
+            reason: Reason::None,
+        }
+    }
+
+    const fn refused(reason: Reason) -> Self {
+        Storing {
+            guard: None,
+            lost_to: None,
+            reason,
+        }
+    }
+}
+
+/// What became of a first packet.
+pub(super) struct Created<'e> {
     /// The verdict, with the new connection if it was stored.
-    Done(Judged<'e>),
-    /// Another thread was first.
-    LostRace(Guard<'e>, Direction),
+    pub(super) judged: Judged<'e>,
+    /// Another thread was first: the connection is that one's, and the packet is yet to be judged.
+    pub(super) lost_race: bool,
+}
+
+impl<'e> Created<'e> {
+    const fn done(judged: Judged<'e>) -> Self {
+        Created {
+            judged,
+            lost_race: false,
+        }
+    }
 }
 
 impl<'e> Batch<'e> {
@@ -58,13 +89,13 @@ impl<'e> Batch<'e> {
             Err(reason) => {
                 self.tally.add(Counter::Invalid, 1);
                 self.engine.statistics.reason(reason);
-                return Created::Done(Judged::invalid(reason));
+                return Created::done(Judged::invalid(reason));
             }
         };
         self.tally.add(Counter::New, 1);
         let expectation = self.engine.expectations.find(tuple, self.at.now);
         if !(self.action.commit || self.action.force) {
-            return Created::Done(self.not_stored(Reason::NotCommitted, expectation.as_ref()));
+            return Created::done(self.not_stored(Reason::NotCommitted, expectation.as_ref()));
         }
         let parent = expectation.as_ref().map(|expectation| &expectation.parent);
         let policy = self
@@ -83,7 +114,7 @@ impl<'e> Batch<'e> {
         flags.set(Flags::LABEL, label != 0);
         flags.set(Flags::RELATED, parent.is_some());
         flags.set(Flags::HELPER, helper.is_some());
-        let new = New {
+        let mut new = New {
             original: *tuple,
             reply: None,
             flags,
@@ -107,89 +138,91 @@ impl<'e> Batch<'e> {
             (Some(_), Some(expectation)) => expectation.nat.as_ref(),
             (Some(nat), None) => Some(nat),
         };
-        match self.admit_and_store(new, name, nat) {
-            Ok(mut guard) => {
-                self.tally.add(Counter::Committed, 1);
-                self.show_new(&mut guard, in_port);
-                if self.switches.accounting {
-                    guard.count(Direction::Original, facts.ip_len());
-                }
-                let mut bits = state::NEW;
-                if let Some(parent) = parent {
-                    bits |= state::REL;
-                    self.engine.parents.created(guard.id(), parent.original);
-                }
-                Created::Done(Judged {
-                    state: bits,
+        let stored = self.admit_and_store(&mut new, name, nat);
+        let Some(mut guard) = stored.guard else {
+            self.engine.statistics.reason(stored.reason);
+            return Created::done(self.not_stored(stored.reason, expectation.as_ref()));
+        };
+        if let Some(direction) = stored.lost_to {
+            return Created {
+                judged: Judged {
+                    state: 0,
                     reason: Reason::None,
-                    connection: Some((guard, Direction::Original)),
-                })
-            }
-            Err(Unstored::LostRace(guard, direction)) => Created::LostRace(guard, direction),
-            Err(Unstored::Refused(reason)) => {
-                self.engine.statistics.reason(reason);
-                Created::Done(self.not_stored(reason, expectation.as_ref()))
-            }
+                    connection: Some((guard, direction)),
+                },
+                lost_race: true,
+            };
         }
+        self.tally.add(Counter::Committed, 1);
+        self.show_new(&mut guard, in_port);
+        if self.switches.accounting {
+            guard.count(Direction::Original, facts.ip_len());
+        }
+        let mut bits = state::NEW;
+        if let Some(parent) = parent {
+            bits |= state::REL;
+            self.engine.parents.created(guard.id(), parent.original);
+        }
+        Created::done(Judged {
+            state: bits,
+            reason: Reason::None,
+            connection: Some((guard, Direction::Original)),
+        })
     }
 
     /// Stores a connection if its zone may have one more.
-    fn admit_and_store(
-        &mut self,
-        new: New,
-        name: &Name,
-        nat: Option<&Nat>,
-    ) -> Result<Guard<'e>, Unstored<'e>> {
+    fn admit_and_store(&mut self, new: &mut New, name: &Name, nat: Option<&Nat>) -> Storing<'e> {
         let engine = self.engine;
         let (zone, epoch) = (new.original.zone, self.at.epoch);
         let free = || i64::from(engine.table.limit()) - i64::from(engine.table.len());
-        engine.limits.admit(zone, epoch, free).map_err(|refused| {
+        if let Err(refused) = engine.limits.admit(zone, epoch, free) {
             self.tally.add(Counter::ZoneFull, 1);
-            Unstored::Refused(match refused {
+            return Storing::refused(match refused {
                 Refused::Zone => Reason::ZoneLimit,
                 Refused::Reserved => Reason::TableFull,
-            })
-        })?;
+            });
+        }
         let stored = self.store(new, name, nat);
-        if stored.is_err() {
+        if stored.guard.is_none() || stored.lost_to.is_some() {
             engine.limits.release(zone, epoch);
         }
         stored
     }
 
     /// Stores a connection, with a translation if there is a rule for one.
-    fn store(
-        &mut self,
-        mut new: New,
-        name: &Name,
-        nat: Option<&Nat>,
-    ) -> Result<Guard<'e>, Unstored<'e>> {
+    fn store(&mut self, new: &mut New, name: &Name, nat: Option<&Nat>) -> Storing<'e> {
         let mut made_room = false;
         let mut tries = 0;
         loop {
-            if let Some(nat) = nat {
-                self.bind(&mut new, nat).map_err(Unstored::Refused)?;
+            if let Some(nat) = nat
+                && let Err(reason) = self.bind(new, nat)
+            {
+                return Storing::refused(reason);
             }
             if !made_room && self.engine.table.is_full() {
                 made_room = self.make_room();
                 if !made_room {
-                    return Err(self.refused_by_full_table(name));
+                    return self.refused_by_full_table(name);
                 }
             }
-            match self.engine.table.insert(&new, name, &self.at) {
+            match self.engine.table.insert(new, name, &self.at) {
                 Ok(guard) => {
                     let reply = new.reply.unwrap_or_else(|| new.original.reversed());
                     self.stored = Some((new.original, reply));
-                    return Ok(guard);
+                    return Storing {
+                        guard: Some(guard),
+                        lost_to: None,
+                        reason: Reason::None,
+                    };
                 }
                 Err(InsertError::Exists) => {
-                    if let Some((guard, direction)) = self.find_again(name) {
-                        return Err(Unstored::LostRace(guard, direction));
+                    if let Some(found) = self.find_again(name) {
+                        return Storing::lost_race(found);
                     }
                     // It came and went between the two look-ups.
                     tries += 1;
                     if tries == MOST_TRIES {
-                        return Err(Unstored::Refused(Reason::NoMemory));
+                        return Storing::refused(Reason::NoMemory);
                     }
                 }
                 Err(InsertError::ReplyExists) => {
@@ -197,12 +230,12 @@ impl<'e> Batch<'e> {
                     tries += 1;
                     if tries == MOST_TRIES {
                         self.tally.add(Counter::NatUnsettled, 1);
-                        return Err(Unstored::Refused(Reason::NatExhausted));
+                        return Storing::refused(Reason::NatExhausted);
                     }
                 }
                 Err(InsertError::Full) if !made_room && self.make_room() => made_room = true,
-                Err(InsertError::Full) => return Err(self.refused_by_full_table(name)),
-                Err(InsertError::NoMemory) => return Err(Unstored::Refused(Reason::NoMemory)),
+                Err(InsertError::Full) => return self.refused_by_full_table(name),
+                Err(InsertError::NoMemory) => return Storing::refused(Reason::NoMemory),
             }
         }
     }
@@ -215,12 +248,12 @@ impl<'e> Batch<'e> {
     }
 
     /// There is no room in the table, unless the connection has its place there already.
-    fn refused_by_full_table(&mut self, name: &Name) -> Unstored<'e> {
+    fn refused_by_full_table(&mut self, name: &Name) -> Storing<'e> {
         match self.find_again(name) {
-            Some((guard, direction)) => Unstored::LostRace(guard, direction),
+            Some(found) => Storing::lost_race(found),
             None => {
                 self.tally.add(Counter::TableFull, 1);
-                Unstored::Refused(Reason::TableFull)
+                Storing::refused(Reason::TableFull)
             }
         }
     }
