@@ -183,6 +183,7 @@ pub const fn uses_extension(machine: Machine, protocol: u8) -> bool {
 ///
 /// # Errors
 /// The rule that refuses it.
+#[inline]
 pub fn open(facts: &Facts, bytes: &[u8], options: &Options) -> Result<Opened, Reason> {
     match (options.machine, &facts.transport) {
         (_, Transport::Error(_)) => Err(Reason::IcmpErrorUnrelated),

@@ -162,6 +162,7 @@ pub(super) const fn may_open(tcp: &Tcp) -> Result<(), Reason> {
     }
 }
 
+#[inline]
 pub(super) fn open(tcp: &Tcp) -> Result<Opened, Reason> {
     may_open(tcp)?;
     let (scale, other_scale) = if tcp.flags & SYN != 0 {
@@ -193,10 +194,10 @@ pub(super) fn advance(
     direction: Direction,
     options: &Options,
 ) -> Step {
-    match established(*words, tcp, direction) {
-        Some(after) => {
+    match acknowledging(*words, tcp, direction) {
+        Some((after, class)) => {
             *words = after;
-            Step::new(Outcome::Valid, Class::TcpEstablished)
+            Step::new(Outcome::Valid, class)
         }
         None => advance_by_rules(words, tcp, direction, options),
     }
@@ -209,9 +210,41 @@ pub(super) fn advance(
 #[inline(always)]
 pub fn established(words: [u64; 3], tcp: &Tcp, direction: Direction) -> Option<[u64; 3]> {
     if tcp.flags & (SYN | FIN | RST | ACK) == ACK && both_established(words) {
-        inside_window(words, tcp, direction)
+        inside_window(words, tcp, tcp.payload, direction)
     } else {
         None
+    }
+}
+
+/// What becomes of a connection by any acknowledgement without SYN or RST that is inside the window, of a
+/// side that has begun, and what it waits for then: most packets of a connection that opens or closes.
+/// `None`: the rules must say, which would say the same.
+#[inline]
+fn acknowledging(words: [u64; 3], tcp: &Tcp, direction: Direction) -> Option<([u64; 3], Class)> {
+    let (source, target) = state_places(direction);
+    if tcp.flags & (SYN | RST | ACK) != ACK || state_at(words[2], source) < SYN_SENT {
+        return None;
+    }
+    let fin = tcp.flags & FIN != 0;
+    let length = tcp.payload.wrapping_add(fin.into());
+    let mut after = inside_window(words, tcp, length, direction)?;
+    let sender = match state_at(words[2], source) {
+        state if fin => state.max(CLOSING),
+        state => state,
+    };
+    let receiver = acknowledged(state_at(words[2], target));
+    after[2] =
+        after[2] & !BOTH_STATES | u64::from(sender) << source | u64::from(receiver) << target;
+    Some((after, class_of(sender, receiver)))
+}
+
+/// The state of a side after an acknowledgement by the other.
+#[inline]
+const fn acknowledged(state: u8) -> u8 {
+    match state {
+        SYN_SENT => ESTABLISHED,
+        CLOSING => FIN_WAIT_2,
+        state => state,
     }
 }
 
@@ -265,8 +298,26 @@ pub(super) fn advance_by_rules(
 const BOTH_STATES: u64 = 0x0f00_0000_0f00_0000;
 const BOTH_ESTABLISHED: u64 = (ESTABLISHED as u64) << 24 | (ESTABLISHED as u64) << 56;
 
+/// Where the states of sender and receiver stand in the third word.
+const fn state_places(direction: Direction) -> (u32, u32) {
+    match direction {
+        Direction::Original => (24, 56),
+        Direction::Reply => (56, 24),
+    }
+}
+
+const fn state_at(word: u64, place: u32) -> u8 {
+    (word >> place) as u8 & 0x0f
+}
+
+/// The numbers after a segment with an acknowledgement, of this length, if it is inside the window.
 #[inline(always)]
-fn inside_window(words: [u64; 3], tcp: &Tcp, direction: Direction) -> Option<[u64; 3]> {
+fn inside_window(
+    words: [u64; 3],
+    tcp: &Tcp,
+    length: u32,
+    direction: Direction,
+) -> Option<[u64; 3]> {
     // The sender's numbers and its half of the third word come first.
     let [source, target, rest] = match direction {
         Direction::Original => words,
@@ -283,10 +334,10 @@ fn inside_window(words: [u64; 3], tcp: &Tcp, direction: Direction) -> Option<[u6
     } else {
         (0, 0)
     };
-    let (seq, end) = if tcp.payload == 0 {
+    let (seq, end) = if length == 0 {
         (sent, sent)
     } else {
-        (tcp.seq, tcp.seq.wrapping_add(tcp.payload))
+        (tcp.seq, tcp.seq.wrapping_add(length))
     };
     let back = u32::from((rest >> 32) as u16) << target_shift;
     let skew = acked.wrapping_sub(tcp.ack) as i32;
@@ -374,11 +425,7 @@ fn follow(source: &mut Peer, target: &mut Peer, tcp: &Tcp, options: &Options) ->
             source.state = source.state.max(CLOSING);
         }
         if tcp.flags & ACK != 0 {
-            target.state = match target.state {
-                SYN_SENT => ESTABLISHED,
-                CLOSING => FIN_WAIT_2,
-                state => state,
-            };
+            target.state = acknowledged(target.state);
         }
         if tcp.flags & RST != 0 {
             source.state = TIME_WAIT;

@@ -222,12 +222,13 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 20_000, ..config() })]
 
-    /// The straight way of an established connection gives what all rules give.
+    /// The straight ways of connections that opened, are established or close give what all rules give.
     #[test]
-    fn the_straight_way_and_the_rules_agree(
+    fn the_straight_ways_and_the_rules_agree(
         numbers in [number(), number(), number(), number()],
         windows in any::<[u16; 2]>(),
         scales in [0..0x40_u8, 0..0x40_u8],
+        states in prop_oneof![Just([4, 4]), [0..16_u64, 0..16_u64]],
         near in any::<bool>(),
         mut segment in any_segment(),
         reply: bool,
@@ -240,16 +241,16 @@ proptest! {
             segment.payload %= 3;
         }
         let side = |low: u32, room: u32| u64::from(low) | u64::from(low.wrapping_add(room)) << 32;
-        let rest = |window: u16, scale: u8| {
-            u64::from(window) | u64::from(scale) << 16 | 4 << 24
+        let rest = |side: usize| {
+            u64::from(windows[side]) | u64::from(scales[side]) << 16 | states[side] << 24
         };
         let words = [
             side(low, room),
             side(other_low, other_room),
-            rest(windows[0], scales[0]) | rest(windows[1], scales[1]) << 32,
+            rest(0) | rest(1) << 32,
         ];
         if near {
-            segment.flags = tcp_flags::ACK | segment.flags & tcp_flags::PSH;
+            segment.flags = tcp_flags::ACK | segment.flags & (tcp_flags::PSH | tcp_flags::FIN);
             let (mine, theirs) = if reply { (other_low, low) } else { (low, other_low) };
             segment.seq = mine.wrapping_add(segment.seq % 100).wrapping_sub(50);
             segment.ack = theirs.wrapping_add(segment.ack % 100).wrapping_sub(50);
