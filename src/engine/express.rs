@@ -13,7 +13,7 @@ use super::config::{Profile, Switches};
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Pass, state};
 use super::slot::Slot;
 use super::statistics::Counter;
-use super::verdict;
+use super::{translate, verdict};
 use crate::clock::Time;
 use crate::packet::proto;
 use crate::table::{Flags, Guard};
@@ -190,22 +190,25 @@ impl<'e> Batch<'e> {
         direction: Direction,
         metadata: &mut Metadata,
     ) {
-        let flags = guard.flags();
         if packet.wants_original() {
             // None of these connections has a parent whose tuple would be told.
             packet.set_original(Some(&guard.original()));
         }
-        if !TRANSLATED || !flags.has_any(NAT) {
+        let kind = if TRANSLATED {
+            translate::kind(guard.flags())
+        } else {
+            None
+        };
+        let Some(kind) = kind else {
             drop(guard);
             packet.set_metadata(metadata);
             return;
-        }
-        let after = match direction {
-            Direction::Original => guard.reply().reversed(),
-            Direction::Reply => guard.original().reversed(),
         };
+        let (key, side) = guard.leaving(direction);
         drop(guard);
-        let modified = self.translate_plain(packet, slot, &after, flags, direction, metadata);
+        let (ends, kind) = (key.ends(side), kind.in_direction(direction));
+        let modified = translate::translate_plain(packet, &slot.segment, &ends, kind, metadata)
+            .unwrap_or_else(|reason| self.untranslated(reason, metadata));
         packet.set_metadata(metadata);
         packet.set_modified(modified);
     }

@@ -11,8 +11,8 @@ use super::action::Action;
 use super::descriptor::{Descriptor, Metadata, Modified, state};
 use crate::clock::Time;
 use crate::nat::{Allocator, Binding, Kind, Nat, Occupancy, Outcome, Place, Request, Rewrite};
-use crate::packet::rewrite::{self, Change};
-use crate::packet::{Checksum, Facts, Transport, proto};
+use crate::packet::rewrite::{self, Change, Ends};
+use crate::packet::{Checksum, Facts, Segment, Transport, proto};
 use crate::reason::Reason;
 use crate::sync::counter::Counters;
 use crate::table::{At, Flags, Guard, Table};
@@ -95,22 +95,21 @@ impl Translations {
     }
 }
 
-/// The translation of a connection, if it has one.
-pub(super) fn binding(guard: &Guard<'_>) -> Option<Binding> {
-    let flags = guard.flags();
-    let kind = match (
+/// What of a connection's packets is translated, if anything.
+#[inline]
+pub(super) const fn kind(flags: Flags) -> Option<Kind> {
+    Kind::of(
         flags.contains(Flags::SOURCE_NAT),
         flags.contains(Flags::DESTINATION_NAT),
-    ) {
-        (true, true) => Kind::Both,
-        (true, false) => Kind::Source,
-        (false, true) => Kind::Destination,
-        (false, false) => return None,
-    };
+    )
+}
+
+/// The translation of a connection, if it has one.
+pub(super) fn binding(guard: &Guard<'_>) -> Option<Binding> {
     Some(Binding {
+        kind: kind(guard.flags())?,
         original: guard.original(),
         reply: guard.reply(),
-        kind,
     })
 }
 
@@ -146,19 +145,38 @@ pub(super) fn translate<P: Descriptor>(
         let itself = Rewrite::of(binding, direction, Place::Itself);
         rewrite::headers(bytes, facts, &hints, &change(&itself))?;
     }
-    let kind = binding.kind(direction);
-    if kind.source() {
-        metadata.state |= state::SNAT;
-    }
-    if kind.destination() {
-        metadata.state |= state::DNAT;
-    }
-    Ok(Modified {
-        source: kind.source(),
-        destination: kind.destination(),
-        l4_partial: is_partial(facts, hints.l4_checksum),
+    let l4_partial = is_partial(facts, hints.l4_checksum);
+    Ok(tell(binding.kind(direction), l4_partial, metadata))
+}
+
+/// The short way of [`translate`] for a plain packet, which leaves with these ends.
+///
+/// # Errors
+/// As [`translate`].
+#[inline(always)]
+pub(super) fn translate_plain<P: Descriptor>(
+    packet: &mut P,
+    segment: &Segment,
+    ends: &Ends,
+    kind: Kind,
+    metadata: &mut Metadata,
+) -> Result<Modified, Reason> {
+    let hints = packet.hints();
+    rewrite::plain(packet.bytes_mut(), segment, &hints, ends)?;
+    Ok(tell(kind, hints.l4_checksum == Checksum::Partial, metadata))
+}
+
+/// Tells a packet that `kind` was translated in it.
+#[inline(always)]
+fn tell(kind: Kind, l4_partial: bool, metadata: &mut Metadata) -> Modified {
+    let (source, destination) = (kind.source(), kind.destination());
+    metadata.state |= (u8::from(source) * state::SNAT) | (u8::from(destination) * state::DNAT);
+    Modified {
+        source,
+        destination,
+        l4_partial,
         ..Modified::default()
-    })
+    }
 }
 
 /// The device completes the transport checksum.

@@ -140,7 +140,7 @@ impl Descriptor for ct_packet {
         !self.orig_tuple.is_null()
     }
 
-    #[cold]
+    #[inline]
     fn set_modified(&mut self, modified: Modified) {
         let bit = |on: bool, bit: u32| u32::from(on) * bit;
         self.modified = bit(modified.source, CT_MODIFIED_SRC)

@@ -9,7 +9,7 @@ use crate::packet::Family;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::Ordering::Release;
 use crate::sync::{Site, ordering};
-use crate::tuple::{ConnectionId, Direction, Key, Tuple, Zone};
+use crate::tuple::{ConnectionId, Direction, Key, Side, Tuple, Zone};
 
 /// A connection that this thread has to itself until the guard is dropped.
 ///
@@ -82,6 +82,27 @@ impl<'t> Guard<'t> {
     #[must_use]
     pub fn reply(&self) -> Tuple {
         self.names().reply()
+    }
+
+    /// The key of packets of `direction` as they leave, translated, and the endpoint that sends them:
+    /// the other direction's, turned around.
+    #[must_use]
+    #[inline(always)]
+    pub fn leaving(&self, direction: Direction) -> (Key, Side) {
+        let flags = self.flags();
+        let (key, sender_is_high) = match direction {
+            Direction::Original if flags.contains(Flags::TRANSLATED) => {
+                (self.reply_key(), !flags.contains(Flags::REPLY_SOURCE_HIGH))
+            }
+            Direction::Original => (self.forward_key(), flags.contains(Flags::ORIGINATOR_HIGH)),
+            Direction::Reply => (self.forward_key(), !flags.contains(Flags::ORIGINATOR_HIGH)),
+        };
+        let side = if sender_is_high {
+            Side::High
+        } else {
+            Side::Low
+        };
+        (key, side)
     }
 
     /// Flags.
@@ -393,7 +414,7 @@ impl Table {
     }
 
     /// The reply key of a record, whoever's it is.
-    #[cold]
+    #[inline]
     pub(super) fn reply_key(&self, number: u32) -> Key {
         let tail = self.arena.hot(number).tail.load(Relaxed);
         let cold = self.arena.cold(number);

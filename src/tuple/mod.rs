@@ -10,6 +10,7 @@
 //! endpoint that asks is always the low one. So an echo request and its reply share a key, while the
 //! two hosts pinging each other with the same identifier do not.
 
+use crate::packet::rewrite::Ends;
 use crate::packet::{Facts, Family, Plain, Segment, Transport, proto};
 
 pub mod hash;
@@ -354,6 +355,21 @@ impl Key {
     pub fn facts(&self, side: Side, segment: &Segment, bytes: &[u8]) -> Option<Facts> {
         let tuple = self.tuple(side);
         Facts::of_plain(tuple.family, (tuple.src, tuple.dst), segment, bytes)
+    }
+
+    /// The ends of a packet that endpoint `side` sends.
+    #[must_use]
+    #[inline(always)]
+    pub fn ends(&self, side: Side) -> Ends {
+        let ports = (self.tail as u16, (self.tail >> 16) as u16);
+        let wide = |[low, high]: [u64; 2]| u128::from(low) | u128::from(high) << 64;
+        let [a, b, c, d] = self.address;
+        match (self.family(), side) {
+            (Family::V4, Side::Low) => Ends::v4((a as u32, ports.0), ((a >> 32) as u32, ports.1)),
+            (Family::V4, Side::High) => Ends::v4(((a >> 32) as u32, ports.1), (a as u32, ports.0)),
+            (Family::V6, Side::Low) => Ends::v6((wide([a, b]), ports.0), (wide([c, d]), ports.1)),
+            (Family::V6, Side::High) => Ends::v6((wide([c, d]), ports.1), (wide([a, b]), ports.0)),
+        }
     }
 
     /// Address family.
