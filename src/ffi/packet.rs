@@ -30,6 +30,10 @@ const _: () = assert!(
         && CT_PACKET_L4_CSUM_BAD == 2 * CT_PACKET_L4_CSUM_GOOD
 );
 
+/// Length of a TCP header without options, and of the IPv4 header before it.
+const HEADER_TCP: usize = 20;
+const HEADERS_V4: usize = 20 + HEADER_TCP;
+
 /// Makes a packet as if it had never been tracked.
 pub(super) fn forget(packet: &mut ct_packet) {
     packet.connection = 0;
@@ -176,7 +180,14 @@ impl Descriptor for ct_packet {
         } else {
             self.l3_offset
         };
+        // The transport header, which in IPv6 mostly reaches into the next line.
+        let end = if self.l4_offset == CT_OFFSET_UNKNOWN {
+            usize::from(l3) + HEADERS_V4
+        } else {
+            usize::from(self.l4_offset) + HEADER_TCP
+        };
         line::prefetch(self.data.wrapping_add(usize::from(l3)));
+        line::prefetch(self.data.wrapping_add(end - 1));
     }
 }
 

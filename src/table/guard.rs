@@ -413,6 +413,28 @@ impl Table {
         key
     }
 
+    /// A record, whoever's it is, has the IPv6 addresses of this key from word `first` on: 0 in its
+    /// forward key, 4 in the reply key.
+    #[inline(always)]
+    pub(super) fn has_addresses(&self, number: u32, first: usize, key: &Key) -> bool {
+        self.arena.wide(number).is_some_and(|line| {
+            let words = line.words[first..first + 4].iter().zip(key.address);
+            words.fold(0, |other, (word, wanted)| {
+                other | word.load(Relaxed) ^ wanted
+            }) == 0
+        })
+    }
+
+    /// A record with this hot line, whoever's it is, has this reply key.
+    #[inline(always)]
+    pub(super) fn has_reply_key(&self, number: u32, hot: &Hot, key: &Key) -> bool {
+        let cold = self.arena.cold(number);
+        (hot.tail.load(Relaxed) ^ key.tail) & SHARED_TAIL == 0
+            && cold.reply_ports.load(Relaxed) == key.tail as u32
+            && cold.reply_address.load(Relaxed) == key.address[0]
+            && (key.family() == Family::V4 || self.has_addresses(number, 4, key))
+    }
+
     /// The reply key of a record, whoever's it is.
     #[inline]
     pub(super) fn reply_key(&self, number: u32) -> Key {

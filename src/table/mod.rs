@@ -327,7 +327,7 @@ impl Table {
             return None;
         }
         let direction = if TRANSLATED {
-            self.fits(slot, word, key, side)?
+            self.fits(slot, hot, word, key, side)?
         } else {
             self.fits_plainly(slot, hot, word, key, side)?
         };
@@ -365,7 +365,7 @@ impl Table {
         if slot & REPLY_NODE != 0
             || hot.tail.load(Relaxed) != key.tail
             || hot.address.load(Relaxed) != key.address[0]
-            || key.family() == Family::V6 && self.forward_key(slot) != *key
+            || key.family() == Family::V6 && !self.has_addresses(slot, 0, key)
         {
             return None;
         }
@@ -451,21 +451,21 @@ impl Table {
     #[inline(always)]
     fn accept(&self, slot: u32, key: &Key, side: Side, at: &At) -> Option<(Guard<'_>, Direction)> {
         let number = slot & !REPLY_NODE;
-        let found = self.lock(number, |word| self.fits(slot, word, key, side))?;
+        let hot = self.arena.hot(number);
+        let found = self.lock(number, |word| self.fits(slot, hot, word, key, side))?;
         found.0.is_visible(at).then_some(found)
     }
 
     /// The direction of a packet with this key by the record of a slot, if it belongs to it.
     #[inline(always)]
-    fn fits(&self, slot: u32, word: u64, key: &Key, side: Side) -> Option<Direction> {
+    fn fits(&self, slot: u32, hot: &Hot, word: u64, key: &Key, side: Side) -> Option<Direction> {
         let number = slot & !REPLY_NODE;
         let flags = Flags::of(word);
         if slot & REPLY_NODE == 0 {
-            let hot = self.arena.hot(number);
             if hot.tail.load(Relaxed) != key.tail || hot.address.load(Relaxed) != key.address[0] {
                 return None;
             }
-            if key.family() == Family::V6 && self.forward_key(number) != *key {
+            if key.family() == Family::V6 && !self.has_addresses(number, 0, key) {
                 return None;
             }
             let from_originator =
@@ -478,7 +478,7 @@ impl Table {
         } else {
             let is_reply = flags.contains(Flags::TRANSLATED)
                 && flags.contains(Flags::REPLY_SOURCE_HIGH) == matches!(side, Side::High)
-                && self.reply_key(number) == *key;
+                && self.has_reply_key(number, hot, key);
             is_reply.then_some(Direction::Reply)
         }
     }
@@ -523,7 +523,7 @@ impl Table {
         let hot = self.arena.hot(number);
         let word = hot.word.load(Acquire);
         word & LIVE != 0
-            && self.fits(slot, word, key, side).is_some()
+            && self.fits(slot, hot, word, key, side).is_some()
             && (hot.expiry.load(Relaxed) & MILLIS > at.now.as_millis()
                 || Flags::of(word).contains(Flags::HELD))
             && hot.epoch.load(Relaxed) == at.epoch
