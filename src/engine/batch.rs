@@ -241,6 +241,8 @@ impl<'e> Batch<'e> {
         for (packet, slot) in packets.iter_mut().zip(slots.iter_mut()) {
             let done = if slot.prepared != Prepared::Plain {
                 None
+            } else if slot.probe.is_none() {
+                self.go_past(packet, slot)
             } else if translating {
                 self.go_straight_translating(packet, slot)
             } else {

@@ -39,6 +39,23 @@ impl<'e> Batch<'e> {
         }
     }
 
+    /// Deals with a plain packet that is nobody's at first sight. `None`: nothing was changed.
+    #[inline(never)]
+    pub(super) fn go_past<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>) -> Option<()> {
+        if !self.straight.is_open()
+            || self.action.commit
+            || packet.is_traced()
+            || !self
+                .engine
+                .table
+                .is_missed(slot.place, slot.probe, slot.hash)
+        {
+            return None;
+        }
+        self.straight.carried(&packet.pass())?;
+        self.pass_by(packet, slot)
+    }
+
     /// The packet's connection makes a step.
     #[inline(always)]
     fn step<P: Descriptor>(

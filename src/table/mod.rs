@@ -176,6 +176,13 @@ struct Probed<'t> {
 impl Probe<'_> {
     /// No hint.
     pub const NONE: Probe<'static> = Probe(None);
+
+    /// Whether it is none.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
 }
 
 /// The connection table.
@@ -270,6 +277,20 @@ impl Table {
         {
             line::prefetch(self.arena.cold(slot));
         }
+    }
+
+    /// Nothing of this hash is in the index. Only `true` is certain.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_missed(&self, place: Place<'_>, probe: Probe<'_>, hash: u64) -> bool {
+        // As `Shard::search` in a chain of one bucket: what it says is of the moment when the tags are
+        // read, if the bucket was not split before.
+        probe.0.is_none()
+            && place.0.is_some_and(|bucket| {
+                bucket.first(tag(hash)).is_none()
+                    && bucket.next() == 0
+                    && std::ptr::eq(self.shard(hash).address(hash), bucket)
+            })
     }
 
     /// The connection to which a packet with this key belongs, sent by endpoint `side`, and its
