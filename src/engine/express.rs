@@ -145,21 +145,21 @@ impl<'e> Batch<'e> {
         let (key, side, at) = (&slot.key, slot.side, &self.at);
         let without = self.straight.watched;
         let (guard, direction) = if slot.segment.proto == proto::TCP {
-            let ready = track::both_established;
+            let ready = (track::TCP_STATES, track::both_established);
             let (mut guard, direction) =
                 table.find_ready::<TRANSLATED>(slot.probe, key, side, at, without, ready)?;
             let tcp = slot.segment.numbers(packet.bytes())?;
             guard.set_protocol(track::established(guard.protocol(), &tcp, direction)?);
             if guard.prolong(self.straight.tcp).is_none() {
-                self.refresh(&mut guard, Class::TcpEstablished);
+                guard = self.refreshed(guard, Class::TcpEstablished);
             }
             (guard, direction)
         } else {
-            let ready = |words: [u64; 3]| track::is_answered(words[0]);
+            let ready = (track::OTHER_STATE, track::is_answered);
             let (mut guard, direction) =
                 table.find_ready::<TRANSLATED>(slot.probe, key, side, at, without, ready)?;
             if guard.prolong(self.straight.udp).is_none() {
-                self.refresh(&mut guard, Class::OtherBidirectional);
+                guard = self.refreshed(guard, Class::OtherBidirectional);
             }
             (guard, direction)
         };
@@ -204,10 +204,9 @@ impl<'e> Batch<'e> {
             packet.set_metadata(metadata);
             return;
         };
-        let (key, side) = guard.leaving(direction);
+        let (leaving, kind) = (guard.leaving(direction), kind.in_direction(direction));
         drop(guard);
-        let (ends, kind) = (key.ends(side), kind.in_direction(direction));
-        let modified = translate::translate_plain(packet, &slot.segment, &ends, kind, metadata)
+        let modified = translate::translate_plain(packet, &slot.segment, leaving, kind, metadata)
             .unwrap_or_else(|reason| self.untranslated(reason, metadata));
         packet.set_metadata(metadata);
         packet.set_modified(modified);
@@ -250,11 +249,12 @@ impl<'e> Batch<'e> {
     }
 
     /// A connection with a policy of its own, or one that waited for longer than it will, waits for
-    /// `class` now.
+    /// `class` now. Moves the guard, as the usual way has it in registers.
     #[cold]
     #[inline(never)]
-    fn refresh(&self, guard: &mut Guard<'e>, class: Class) {
+    fn refreshed(&self, mut guard: Guard<'e>, class: Class) -> Guard<'e> {
         let wait = self.engine.timeouts.millis(guard.policy(), class);
         guard.set_expiry(self.at.now.plus(wait));
+        guard
     }
 }

@@ -11,13 +11,13 @@ use super::action::Action;
 use super::descriptor::{Descriptor, Metadata, Modified, state};
 use crate::clock::Time;
 use crate::nat::{Allocator, Binding, Kind, Nat, Occupancy, Outcome, Place, Request, Rewrite};
-use crate::packet::rewrite::{self, Change, Ends};
-use crate::packet::{Checksum, Facts, Segment, Transport, proto};
+use crate::packet::rewrite::{self, Change};
+use crate::packet::{Checksum, Facts, Family, Segment, Transport, proto};
 use crate::reason::Reason;
 use crate::sync::counter::Counters;
 use crate::table::{At, Flags, Guard, Table};
 use crate::tuple::hash::{Secret, hash};
-use crate::tuple::{Direction, Key, Tuple, Zone};
+use crate::tuple::{Direction, Key, Side, Tuple, Zone};
 
 /// The table, as the search for a free tuple sees it.
 pub(super) struct Occupied<'e> {
@@ -149,7 +149,7 @@ pub(super) fn translate<P: Descriptor>(
     Ok(tell(binding.kind(direction), l4_partial, metadata))
 }
 
-/// The short way of [`translate`] for a plain packet, which leaves with these ends.
+/// The short way of [`translate`] for a plain packet, which leaves with this key from this side.
 ///
 /// # Errors
 /// As [`translate`].
@@ -157,12 +157,16 @@ pub(super) fn translate<P: Descriptor>(
 pub(super) fn translate_plain<P: Descriptor>(
     packet: &mut P,
     segment: &Segment,
-    ends: &Ends,
+    (key, side): (Key, Side),
     kind: Kind,
     metadata: &mut Metadata,
 ) -> Result<Modified, Reason> {
     let hints = packet.hints();
-    rewrite::plain(packet.bytes_mut(), segment, &hints, ends)?;
+    let bytes = packet.bytes_mut();
+    match key.family() {
+        Family::V4 => rewrite::plain_v4(bytes, segment, &hints, &key.ends_v4(side))?,
+        Family::V6 => rewrite::plain_v6(bytes, segment, &hints, &key.ends_v6(side))?,
+    }
     Ok(tell(kind, hints.l4_checksum == Checksum::Partial, metadata))
 }
 

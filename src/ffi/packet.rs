@@ -121,7 +121,10 @@ impl Descriptor for ct_packet {
 
     #[inline]
     fn is_traced(&self) -> bool {
-        !self.trace.is_null() && self.trace.is_aligned()
+        if self.trace.is_null() {
+            return false;
+        }
+        self.trace.is_aligned()
     }
 
     fn trace(&mut self) -> Option<&mut Trace> {

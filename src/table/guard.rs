@@ -195,7 +195,7 @@ impl<'t> Guard<'t> {
     #[must_use]
     #[inline]
     pub fn protocol(&self) -> [u64; 3] {
-        protocol(self.hot)
+        std::array::from_fn(|i| self.hot.protocol[i].load(Relaxed))
     }
 
     /// Sets the protocol's state.
@@ -377,12 +377,6 @@ impl Drop for Guard<'_> {
             .word
             .store(self.word, ordering(Site::RecordUnlock, Release));
     }
-}
-
-/// The protocol's state of a record, whoever's it is.
-#[inline(always)]
-pub(super) fn protocol(hot: &Hot) -> [u64; 3] {
-    std::array::from_fn(|i| hot.protocol[i].load(Relaxed))
 }
 
 fn load(line: &Eight) -> [u64; 8] {

@@ -324,7 +324,7 @@ impl Table {
 
     /// [`Table::find_probed`] for what is most common, in few steps: the record has none of the flags
     /// `without`, is not translated unless those are meant, too, nobody holds its lock, and its
-    /// protocol's state is `ready`. `None` says nothing.
+    /// protocol's state is ready by what one word of it says. `None` says nothing.
     #[must_use]
     #[inline(always)]
     pub fn find_ready<'t, const TRANSLATED: bool>(
@@ -334,7 +334,7 @@ impl Table {
         side: Side,
         at: &At,
         without: Flags,
-        ready: impl Fn([u64; 3]) -> bool,
+        (word_of_state, is_ready): (usize, impl Fn(u64) -> bool),
     ) -> Option<(Guard<'t>, Direction)> {
         let Probed { slot, hot } = probe.0?;
         // Acquire: pairs with the Release of the store that gave the record this word.
@@ -352,7 +352,7 @@ impl Table {
         } else {
             self.fits_plainly(slot, hot, word, key, side)?
         };
-        if !ready(guard::protocol(hot)) {
+        if !is_ready(hot.protocol[word_of_state].load(Relaxed)) {
             return None;
         }
         // Acquire: as above; on success the word is the one for which everything was compared.

@@ -35,8 +35,8 @@ use crate::reason::Reason;
 use crate::tuple::Direction;
 use timeout::Class;
 
-pub use other::is_answered;
-pub use tcp::{both_established, established};
+pub use other::{STATE as OTHER_STATE, is_answered};
+pub use tcp::{STATES as TCP_STATES, both_established, established};
 
 /// The state of a connection's protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -208,18 +208,21 @@ pub(super) fn advance(
 #[must_use]
 #[inline(always)]
 pub fn established(words: [u64; 3], tcp: &Tcp, direction: Direction) -> Option<[u64; 3]> {
-    if tcp.flags & (SYN | FIN | RST | ACK) == ACK && both_established(words) {
+    if tcp.flags & (SYN | FIN | RST | ACK) == ACK && both_established(words[STATES]) {
         inside_window(words, tcp, direction)
     } else {
         None
     }
 }
 
+/// The word of a connection's state that [`both_established`] asks.
+pub const STATES: usize = 2;
+
 /// Both sides are established.
 #[must_use]
 #[inline(always)]
-pub const fn both_established(words: [u64; 3]) -> bool {
-    words[2] & BOTH_STATES == BOTH_ESTABLISHED
+pub const fn both_established(word: u64) -> bool {
+    word & BOTH_STATES == BOTH_ESTABLISHED
 }
 
 /// All rules, for any packet.

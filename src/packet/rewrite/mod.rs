@@ -1,7 +1,7 @@
 //! The only place where packet bytes change.
 //!
 //! Translation replaces addresses, ports and ICMP identifiers: in the packet itself ([`headers`], or in
-//! fewer steps [`plain`]) and in the packet that an ICMP error quotes ([`quoted`]). Helpers change TCP numbers and the length of
+//! fewer steps [`plain_v4`] and [`plain_v6`]) and in the packet that an ICMP error quotes ([`quoted`]). Helpers change TCP numbers and the length of
 //! a payload ([`numbers`], [`resized`]). Each function keeps every checksum that covers what it
 //! changes, or changes nothing at all and says why.
 //!
@@ -29,7 +29,7 @@ use crate::reason::Reason;
 use field::{Zero, amend, amend_crc, amend_own, move_pseudo_sum, put};
 
 pub use message::{numbers, resized};
-pub use plain::{Ends, plain};
+pub use plain::{plain_v4, plain_v6};
 
 /// New values for one set of headers; `None` leaves the old one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,98 +2,62 @@
 //! [`express`](super::super::express)): where its fields stand is known when this is compiled, and both
 //! ends are replaced at once, whatever of them changes.
 
-use super::super::{Checksum, Hints, Segment, ipv4, ipv6, proto, tcp, udp};
+use super::super::{Checksum, Ends, Hints, Segment, ipv4, ipv6, proto, tcp, udp};
 use super::field::{Zero, amend, move_pseudo_sum, put};
 use super::writable;
 use crate::reason::Reason;
 
-/// Both ends of a packet as they stand in its headers, the source first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ends {
-    /// Addresses and ports of an IPv4 packet.
-    V4([u8; 8], [u8; 4]),
-    /// The same of an IPv6 packet.
-    V6([u8; 32], [u8; 4]),
-}
-
-impl Ends {
-    /// Those of an IPv4 packet.
-    #[must_use]
-    #[inline(always)]
-    pub const fn v4((src, sport): (u32, u16), (dst, dport): (u32, u16)) -> Ends {
-        let addresses = (src as u64) << 32 | dst as u64;
-        Ends::V4(addresses.to_be_bytes(), ports(sport, dport))
-    }
-
-    /// Those of an IPv6 packet.
-    #[must_use]
-    #[inline(always)]
-    pub fn v6((src, sport): (u128, u16), (dst, dport): (u128, u16)) -> Ends {
-        let mut addresses = [0; 32];
-        addresses[..16].copy_from_slice(&src.to_be_bytes());
-        addresses[16..].copy_from_slice(&dst.to_be_bytes());
-        Ends::V6(addresses, ports(sport, dport))
-    }
-}
-
-#[inline(always)]
-const fn ports(sport: u16, dport: u16) -> [u8; 4] {
-    ((sport as u32) << 16 | dport as u32).to_be_bytes()
-}
-
-/// What [`headers`](super::headers) makes of a plain packet whose new addresses and ports are these.
-/// They are of the packet's own family.
+/// What [`headers`](super::headers) makes of a plain IPv4 packet that is to have these ends.
 ///
 /// # Errors
 /// As [`headers`](super::headers).
 #[inline(always)]
-pub fn plain(
+pub fn plain_v4(
     bytes: &mut [u8],
     segment: &Segment,
     hints: &Hints,
-    ends: &Ends,
+    ends: &Ends<u64>,
 ) -> Result<(), Reason> {
-    writable(hints)?;
-    let packet = bytes.get_mut(usize::from(segment.l3)..);
-    let packet = packet.ok_or(Reason::Truncated)?;
-    match ends {
-        Ends::V4(addresses, ports) => put_v4(packet, segment, hints, addresses, *ports),
-        Ends::V6(addresses, ports) => put_v6(packet, segment, hints, addresses, *ports),
-    }
-    .ok_or(Reason::Truncated)
-}
-
-#[inline(always)]
-fn put_v4(
-    packet: &mut [u8],
-    segment: &Segment,
-    hints: &Hints,
-    addresses: &[u8; 8],
-    ports: [u8; 4],
-) -> Option<()> {
-    let (header, rest) = packet.split_first_chunk_mut::<{ ipv4::SHORTEST }>()?;
-    let mut transport = Transport::of(rest, segment.proto)?;
-    let change = put(header, ipv4::SOURCE, *addresses);
+    let (header, mut transport) = open::<{ ipv4::SHORTEST }>(bytes, segment, hints)?;
+    let change = put(header, ipv4::SOURCE, ends.addresses.to_be_bytes());
     if hints.ip_checksum != Checksum::Partial {
         amend(header, ipv4::CHECKSUM, change, Zero::Number);
     }
-    transport.translate(hints, change, ports);
-    Some(())
+    transport.translate(hints, change, ends.ports);
+    Ok(())
 }
 
+/// The same of a plain IPv6 packet.
+///
+/// # Errors
+/// As [`headers`](super::headers).
 #[inline(always)]
-fn put_v6(
-    packet: &mut [u8],
+pub fn plain_v6(
+    bytes: &mut [u8],
     segment: &Segment,
     hints: &Hints,
-    addresses: &[u8; 32],
-    ports: [u8; 4],
-) -> Option<()> {
-    let (header, rest) = packet.split_first_chunk_mut::<{ ipv6::HEADER }>()?;
-    let mut transport = Transport::of(rest, segment.proto)?;
-    let change = put(header, ipv6::SOURCE, *addresses);
-    transport.translate(hints, change, ports);
-    Some(())
+    ends: &Ends<[u128; 2]>,
+) -> Result<(), Reason> {
+    let (header, mut transport) = open::<{ ipv6::HEADER }>(bytes, segment, hints)?;
+    let [src, dst] = ends.addresses.map(u128::to_be_bytes);
+    let change = put(header, ipv6::SOURCE, src) + put(header, ipv6::DESTINATION, dst);
+    transport.translate(hints, change, ends.ports);
+    Ok(())
+}
+
+/// The headers of a packet whose IP header is `N` bytes long.
+#[inline(always)]
+fn open<'p, const N: usize>(
+    bytes: &'p mut [u8],
+    segment: &Segment,
+    hints: &Hints,
+) -> Result<(&'p mut [u8; N], Transport<'p>), Reason> {
+    writable(hints)?;
+    bytes
+        .get_mut(usize::from(segment.l3)..)
+        .and_then(|packet| packet.split_first_chunk_mut())
+        .and_then(|(header, rest)| Some((header, Transport::of(rest, segment.proto)?)))
+        .ok_or(Reason::Truncated)
 }
 
 /// A whole transport header.
@@ -113,7 +77,7 @@ impl<'p> Transport<'p> {
     }
 
     #[inline(always)]
-    fn translate(&mut self, hints: &Hints, addresses: u64, ports: [u8; 4]) {
+    fn translate(&mut self, hints: &Hints, addresses: u64, ports: u32) {
         match self {
             Transport::Tcp(header) => {
                 put_ports(
@@ -147,9 +111,9 @@ fn put_ports<const N: usize>(
     zero: Zero,
     hints: &Hints,
     addresses: u64,
-    ports: [u8; 4],
+    ports: u32,
 ) {
-    let change = put(header, 0, ports);
+    let change = put(header, 0, ports.to_be_bytes());
     if hints.l4_checksum == Checksum::Partial {
         move_pseudo_sum(header, at, addresses);
     } else {
