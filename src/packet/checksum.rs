@@ -47,6 +47,7 @@ pub(crate) const fn pseudo_v6(src: u128, dst: u128, proto: u8, len: u32) -> u64 
     words(src) + words(dst) + proto as u64 + len as u64
 }
 
+#[inline]
 const fn words(address: u128) -> u64 {
     (address as u32) as u64
         + ((address >> 32) as u32) as u64

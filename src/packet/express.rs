@@ -142,12 +142,12 @@ pub trait Addresses: Copy {
 impl Addresses for u64 {
     const CHECKSUM_IS_OPTIONAL: bool = true;
 
-    #[inline]
+    #[inline(always)]
     fn apart(self) -> (u128, u128) {
         (u128::from(self >> 32), u128::from(self as u32))
     }
 
-    #[inline]
+    #[inline(always)]
     fn pseudo(self, proto: u8, len: u32) -> u64 {
         let (src, dst) = self.apart();
         checksum::pseudo_v4(src, dst, proto, len)
@@ -157,12 +157,12 @@ impl Addresses for u64 {
 impl Addresses for [u128; 2] {
     const CHECKSUM_IS_OPTIONAL: bool = false;
 
-    #[inline]
+    #[inline(always)]
     fn apart(self) -> (u128, u128) {
         (self[0], self[1])
     }
 
-    #[inline]
+    #[inline(always)]
     fn pseudo(self, proto: u8, len: u32) -> u64 {
         checksum::pseudo_v6(self[0], self[1], proto, len)
     }

@@ -10,6 +10,8 @@
 //! endpoint that asks is always the low one. So an echo request and its reply share a key, while the
 //! two hosts pinging each other with the same identifier do not.
 
+use std::hint::select_unpredictable;
+
 use crate::packet::{Ends, Facts, Family, Plain, Segment, Transport, proto};
 
 pub mod hash;
@@ -144,6 +146,12 @@ pub enum Side {
     High = 1,
 }
 
+/// Whether the source is the low end of a packet from an address to itself.
+#[cold]
+const fn same_address(ports_in_order: bool) -> bool {
+    ports_in_order
+}
+
 /// Between the order of a packet, whose source comes first or stands in the high half, and that of a
 /// key, whose low end comes first or stands in the low half; either way.
 impl Side {
@@ -153,26 +161,22 @@ impl Side {
     }
 
     #[inline(always)]
-    const fn turn_addresses(self, addresses: u64) -> u64 {
-        match self {
-            Side::Low => addresses.rotate_left(32),
-            Side::High => addresses,
-        }
+    fn turn_addresses(self, addresses: u64) -> u64 {
+        select_unpredictable(self == Side::Low, addresses.rotate_left(32), addresses)
     }
 
     #[inline(always)]
-    const fn turn_ports(self, ports: u32) -> u32 {
-        match self {
-            Side::Low => ports.rotate_left(16),
-            Side::High => ports,
-        }
+    fn turn_ports(self, ports: u32) -> u32 {
+        select_unpredictable(self == Side::Low, ports.rotate_left(16), ports)
     }
 
-    /// Without a branch, which would be taken for every other packet.
     #[inline(always)]
-    const fn turn_pair(self, [first, second]: [u128; 2]) -> [u128; 2] {
-        let turned = (first ^ second) & (self as u128).wrapping_neg();
-        [first ^ turned, second ^ turned]
+    fn turn_pair(self, [first, second]: [u128; 2]) -> [u128; 2] {
+        let low = self == Side::Low;
+        [
+            select_unpredictable(low, first, second),
+            select_unpredictable(low, second, first),
+        ]
     }
 }
 
@@ -338,7 +342,7 @@ impl Key {
     /// says of its tuple, in fewer steps.
     #[must_use]
     #[inline(always)]
-    pub const fn of_plain_v4(plain: &Plain<u64>, zone: Zone) -> (Key, Side) {
+    pub fn of_plain_v4(plain: &Plain<u64>, zone: Zone) -> (Key, Side) {
         let Ends { addresses, ports } = plain.ends;
         let source = addresses >> 32 << 16 | (ports >> 16) as u64;
         let target = addresses << 32 >> 16 | (ports & 0xffff) as u64;
@@ -355,13 +359,17 @@ impl Key {
     /// The same of a plain IPv6 packet.
     #[must_use]
     #[inline(always)]
-    pub const fn of_plain_v6(plain: &Plain<[u128; 2]>, zone: Zone) -> (Key, Side) {
+    pub fn of_plain_v6(plain: &Plain<[u128; 2]>, zone: Zone) -> (Key, Side) {
         let Ends {
             addresses: [src, dst],
             ports,
         } = plain.ends;
         let in_order = ports >> 16 <= ports & 0xffff;
-        let side = Side::low_if((src < dst) | ((src == dst) & in_order));
+        let side = Side::low_if(if src == dst {
+            same_address(in_order)
+        } else {
+            src < dst
+        });
         let [low, high] = side.turn_pair([src, dst]);
         let key = Key {
             address: [
@@ -388,7 +396,7 @@ impl Key {
     /// The ends of an IPv4 packet that endpoint `side` sends.
     #[must_use]
     #[inline(always)]
-    pub const fn ends_v4(&self, side: Side) -> Ends<u64> {
+    pub fn ends_v4(&self, side: Side) -> Ends<u64> {
         Ends {
             addresses: side.turn_addresses(self.address[0]),
             ports: side.turn_ports(self.tail as u32),
@@ -398,7 +406,7 @@ impl Key {
     /// The ends of an IPv6 packet that endpoint `side` sends.
     #[must_use]
     #[inline(always)]
-    pub const fn ends_v6(&self, side: Side) -> Ends<[u128; 2]> {
+    pub fn ends_v6(&self, side: Side) -> Ends<[u128; 2]> {
         let [a, b, c, d] = self.address;
         let (low, high) = (a as u128 | (b as u128) << 64, c as u128 | (d as u128) << 64);
         Ends {
