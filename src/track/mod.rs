@@ -47,6 +47,14 @@ pub struct State {
     pub extension: [u64; 8],
 }
 
+impl State {
+    /// That of no connection, all zeros.
+    pub const NONE: State = State {
+        words: [0; 3],
+        extension: [0; 8],
+    };
+}
+
 /// Whose state machines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Machine {
