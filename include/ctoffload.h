@@ -1449,7 +1449,8 @@ struct ct_packet {
    */
   uint16_t l3_offset;
   /**
-   * Offset of the transport header, or CT_OFFSET_UNKNOWN. Not read in this version.
+   * Offset of the transport header, or CT_OFFSET_UNKNOWN. Only a hint, where in memory headers that
+   * are not in the cache are to be fetched from.
    */
   uint16_t l4_offset;
   /**

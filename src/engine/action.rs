@@ -43,7 +43,7 @@ impl Action {
     /// # Errors
     /// [`Error::Invalid`] with the part named: bits outside a mask, a range of addresses or ports that
     /// is none.
-    #[inline]
+    #[inline(always)]
     pub fn check(&self) -> Result<(), Error> {
         if self.mark.is_some_and(|mark| mark.value & !mark.mask != 0)
             || self
@@ -52,6 +52,9 @@ impl Action {
         {
             return Err(Error::invalid("mark or label has bits outside its mask"));
         }
-        self.nat.as_ref().map_or(Ok(()), Nat::check)
+        match &self.nat {
+            Some(nat) => nat.check(),
+            None => Ok(()),
+        }
     }
 }

@@ -109,6 +109,7 @@ impl<'e, P: Descriptor, F: Fragments<P>> Loop<P, Slot<'e>, (&mut Others, &F)> fo
 }
 
 impl<'e> Batch<'e> {
+    #[inline(always)]
     pub(super) fn new(engine: &'e Engine, action: &'e Action, now: Time) -> Batch<'e> {
         let switches = engine.settings.read();
         let profile = engine.profile;
@@ -142,10 +143,7 @@ impl<'e> Batch<'e> {
             kernel,
             tally: Tally::NONE,
             straight: Straight::new(engine, action, &switches, now, flow_table.is_none()),
-            state: track::State {
-                words: [0; 3],
-                extension: [0; 8],
-            },
+            state: track::State::NONE,
             expected: None,
             stored: None,
             observed: engine.observers.wanted(),
@@ -240,6 +238,8 @@ impl<'e> Batch<'e> {
         for (packet, slot) in packets.iter_mut().zip(slots.iter_mut()) {
             let done = if slot.prepared != Prepared::Plain {
                 None
+            } else if slot.probe.is_none() {
+                self.go_past(packet, slot)
             } else if translating {
                 self.go_straight_translating(packet, slot)
             } else {

@@ -13,7 +13,7 @@ use super::config::{Profile, Switches};
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Pass, state};
 use super::slot::Slot;
 use super::statistics::Counter;
-use super::verdict;
+use super::{translate, verdict};
 use crate::clock::Time;
 use crate::packet::proto;
 use crate::table::{Flags, Guard};
@@ -145,21 +145,21 @@ impl<'e> Batch<'e> {
         let (key, side, at) = (&slot.key, slot.side, &self.at);
         let without = self.straight.watched;
         let (guard, direction) = if slot.segment.proto == proto::TCP {
-            let ready = track::both_established;
+            let ready = (track::TCP_STATES, track::both_established);
             let (mut guard, direction) =
                 table.find_ready::<TRANSLATED>(slot.probe, key, side, at, without, ready)?;
             let tcp = slot.segment.numbers(packet.bytes())?;
             guard.set_protocol(track::established(guard.protocol(), &tcp, direction)?);
             if guard.prolong(self.straight.tcp).is_none() {
-                self.refresh(&mut guard, Class::TcpEstablished);
+                guard = self.refreshed(guard, Class::TcpEstablished);
             }
             (guard, direction)
         } else {
-            let ready = |words: [u64; 3]| track::is_answered(words[0]);
+            let ready = (track::OTHER_STATE, track::is_answered);
             let (mut guard, direction) =
                 table.find_ready::<TRANSLATED>(slot.probe, key, side, at, without, ready)?;
             if guard.prolong(self.straight.udp).is_none() {
-                self.refresh(&mut guard, Class::OtherBidirectional);
+                guard = self.refreshed(guard, Class::OtherBidirectional);
             }
             (guard, direction)
         };
@@ -190,22 +190,24 @@ impl<'e> Batch<'e> {
         direction: Direction,
         metadata: &mut Metadata,
     ) {
-        let flags = guard.flags();
         if packet.wants_original() {
             // None of these connections has a parent whose tuple would be told.
             packet.set_original(Some(&guard.original()));
         }
-        if !TRANSLATED || !flags.has_any(NAT) {
+        let kind = if TRANSLATED {
+            translate::kind(guard.flags())
+        } else {
+            None
+        };
+        let Some(kind) = kind else {
             drop(guard);
             packet.set_metadata(metadata);
             return;
-        }
-        let after = match direction {
-            Direction::Original => guard.reply().reversed(),
-            Direction::Reply => guard.original().reversed(),
         };
+        let (leaving, kind) = (guard.leaving(direction), kind.in_direction(direction));
         drop(guard);
-        let modified = self.translate_plain(packet, slot, &after, flags, direction, metadata);
+        let modified = translate::translate_plain(packet, &slot.segment, leaving, kind, metadata)
+            .unwrap_or_else(|reason| self.untranslated(reason, metadata));
         packet.set_metadata(metadata);
         packet.set_modified(modified);
     }
@@ -247,11 +249,12 @@ impl<'e> Batch<'e> {
     }
 
     /// A connection with a policy of its own, or one that waited for longer than it will, waits for
-    /// `class` now.
+    /// `class` now. Moves the guard, as the usual way has it in registers.
     #[cold]
     #[inline(never)]
-    fn refresh(&self, guard: &mut Guard<'e>, class: Class) {
+    fn refreshed(&self, mut guard: Guard<'e>, class: Class) -> Guard<'e> {
         let wait = self.engine.timeouts.millis(guard.policy(), class);
         guard.set_expiry(self.at.now.plus(wait));
+        guard
     }
 }

@@ -8,28 +8,15 @@
 //! the model's traffic runs through both.
 
 use super::batch::{Batch, LIBERAL};
-use super::descriptor::{Descriptor, Metadata, Modified, state};
+use super::descriptor::{Descriptor, Metadata, state};
 use super::slot::Slot;
 use super::statistics::Counter;
 use super::verdict;
-use crate::packet::rewrite::{self, Change};
-use crate::packet::{Checksum, proto};
+use crate::packet::proto;
 use crate::reason::Reason;
 use crate::table::{Flags, Guard};
 use crate::track::{self, Outcome};
-use crate::tuple::{Direction, Tuple};
-
-/// Whether source and destination of a connection's packets of `direction` are translated.
-const fn kind(flags: Flags, direction: Direction) -> (bool, bool) {
-    let (source, destination) = (
-        flags.contains(Flags::SOURCE_NAT),
-        flags.contains(Flags::DESTINATION_NAT),
-    );
-    match direction {
-        Direction::Original => (source, destination),
-        Direction::Reply => (destination, source),
-    }
-}
+use crate::tuple::Direction;
 
 impl<'e> Batch<'e> {
     /// Deals with a plain packet that did not go straight. `None`: nothing was changed.
@@ -50,6 +37,23 @@ impl<'e> Batch<'e> {
             None if self.action.commit => self.begin(packet, slot, before),
             None => self.pass_by(packet, slot),
         }
+    }
+
+    /// Deals with a plain packet that is nobody's at first sight. `None`: nothing was changed.
+    #[inline(never)]
+    pub(super) fn go_past<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>) -> Option<()> {
+        if !self.straight.is_open()
+            || self.action.commit
+            || packet.is_traced()
+            || !self
+                .engine
+                .table
+                .is_missed(slot.place, slot.probe, slot.hash)
+        {
+            return None;
+        }
+        self.straight.carried(&packet.pass())?;
+        self.pass_by(packet, slot)
     }
 
     /// The packet's connection makes a step.
@@ -107,38 +111,6 @@ impl<'e> Batch<'e> {
             self.pass::<P, false>(packet, slot, guard, direction, &mut metadata);
         }
         Some(())
-    }
-
-    /// Translates a plain packet, which leaves as `after`. One that cannot be translated becomes
-    /// invalid.
-    pub(super) fn translate_plain<P: Descriptor>(
-        &mut self,
-        packet: &mut P,
-        slot: &Slot<'e>,
-        after: &Tuple,
-        flags: Flags,
-        direction: Direction,
-        metadata: &mut Metadata,
-    ) -> Modified {
-        let (source, destination) = kind(flags, direction);
-        let hints = packet.hints();
-        let change = Change {
-            src: source.then_some(after.src),
-            dst: destination.then_some(after.dst),
-            sport: Some(after.sport),
-            dport: Some(after.dport),
-        };
-        let bytes = packet.bytes_mut();
-        if let Err(reason) = rewrite::plain(bytes, after.family, &slot.segment, &hints, &change) {
-            return self.untranslated(reason, metadata);
-        }
-        metadata.state |= (u8::from(source) * state::SNAT) | (u8::from(destination) * state::DNAT);
-        Modified {
-            source,
-            destination,
-            l4_partial: hints.l4_checksum == Checksum::Partial,
-            ..Modified::default()
-        }
     }
 
     /// The first packet of a connection: the whole way from here on, where nothing is asked again.

@@ -12,12 +12,12 @@ use super::descriptor::{Descriptor, Metadata, Modified, state};
 use crate::clock::Time;
 use crate::nat::{Allocator, Binding, Kind, Nat, Occupancy, Outcome, Place, Request, Rewrite};
 use crate::packet::rewrite::{self, Change};
-use crate::packet::{Checksum, Facts, Transport, proto};
+use crate::packet::{Checksum, Facts, Family, Segment, Transport, proto};
 use crate::reason::Reason;
 use crate::sync::counter::Counters;
 use crate::table::{At, Flags, Guard, Table};
 use crate::tuple::hash::{Secret, hash};
-use crate::tuple::{Direction, Key, Tuple, Zone};
+use crate::tuple::{Direction, Key, Side, Tuple, Zone};
 
 /// The table, as the search for a free tuple sees it.
 pub(super) struct Occupied<'e> {
@@ -95,22 +95,21 @@ impl Translations {
     }
 }
 
-/// The translation of a connection, if it has one.
-pub(super) fn binding(guard: &Guard<'_>) -> Option<Binding> {
-    let flags = guard.flags();
-    let kind = match (
+/// What of a connection's packets is translated, if anything.
+#[inline]
+pub(super) const fn kind(flags: Flags) -> Option<Kind> {
+    Kind::of(
         flags.contains(Flags::SOURCE_NAT),
         flags.contains(Flags::DESTINATION_NAT),
-    ) {
-        (true, true) => Kind::Both,
-        (true, false) => Kind::Source,
-        (false, true) => Kind::Destination,
-        (false, false) => return None,
-    };
+    )
+}
+
+/// The translation of a connection, if it has one.
+pub(super) fn binding(guard: &Guard<'_>) -> Option<Binding> {
     Some(Binding {
+        kind: kind(guard.flags())?,
         original: guard.original(),
         reply: guard.reply(),
-        kind,
     })
 }
 
@@ -146,19 +145,42 @@ pub(super) fn translate<P: Descriptor>(
         let itself = Rewrite::of(binding, direction, Place::Itself);
         rewrite::headers(bytes, facts, &hints, &change(&itself))?;
     }
-    let kind = binding.kind(direction);
-    if kind.source() {
-        metadata.state |= state::SNAT;
+    let l4_partial = is_partial(facts, hints.l4_checksum);
+    Ok(tell(binding.kind(direction), l4_partial, metadata))
+}
+
+/// The short way of [`translate`] for a plain packet, which leaves with this key from this side.
+///
+/// # Errors
+/// As [`translate`].
+#[inline(always)]
+pub(super) fn translate_plain<P: Descriptor>(
+    packet: &mut P,
+    segment: &Segment,
+    (key, side): (Key, Side),
+    kind: Kind,
+    metadata: &mut Metadata,
+) -> Result<Modified, Reason> {
+    let hints = packet.hints();
+    let bytes = packet.bytes_mut();
+    match key.family() {
+        Family::V4 => rewrite::plain_v4(bytes, segment, &hints, &key.ends_v4(side))?,
+        Family::V6 => rewrite::plain_v6(bytes, segment, &hints, &key.ends_v6(side))?,
     }
-    if kind.destination() {
-        metadata.state |= state::DNAT;
-    }
-    Ok(Modified {
-        source: kind.source(),
-        destination: kind.destination(),
-        l4_partial: is_partial(facts, hints.l4_checksum),
+    Ok(tell(kind, hints.l4_checksum == Checksum::Partial, metadata))
+}
+
+/// Tells a packet that `kind` was translated in it.
+#[inline(always)]
+fn tell(kind: Kind, l4_partial: bool, metadata: &mut Metadata) -> Modified {
+    let (source, destination) = (kind.source(), kind.destination());
+    metadata.state |= (u8::from(source) * state::SNAT) | (u8::from(destination) * state::DNAT);
+    Modified {
+        source,
+        destination,
+        l4_partial,
         ..Modified::default()
-    })
+    }
 }
 
 /// The device completes the transport checksum.

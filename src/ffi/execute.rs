@@ -21,45 +21,44 @@ pub(super) fn time(now_ms: i64) -> Time {
 const ACTION_FLAGS: u32 =
     CT_ACTION_COMMIT | CT_ACTION_FORCE | CT_ACTION_NAT | CT_ACTION_TIMEOUT_POLICY;
 
+/// Makes an action that asks for nothing ask for what the caller's does. In its place: it is long, and
+/// calls are many.
 #[inline(always)]
-pub(super) fn action_from_c(action: &ct_action) -> Result<Action, Failure> {
-    if action.flags & !ACTION_FLAGS != 0 || action.reserved != 0 {
+pub(super) fn fill_action(action: &mut Action, given: &ct_action) -> Result<(), Failure> {
+    if given.flags & !ACTION_FLAGS != 0 || given.reserved != 0 {
         return Err(invalid("ct_action.flags has unknown bits"));
     }
-    let label = u128::from_be_bytes(action.label);
-    let label_mask = u128::from_be_bytes(action.label_mask);
-    let helper = match action.helper {
-        CT_HELPER_NONE => None,
-        number => Some(
-            u8::try_from(number)
-                .ok()
-                .and_then(Helper::from_number)
-                .ok_or_else(|| invalid("ct_action.helper is not one of CT_HELPER_*"))?,
-        ),
+    let has = |flag: u32| given.flags & flag != 0;
+    action.zone = given.zone;
+    action.commit = has(CT_ACTION_COMMIT);
+    action.force = has(CT_ACTION_FORCE);
+    if given.mark_mask != 0 || given.mark != 0 {
+        action.mark = Some(Masked {
+            value: given.mark,
+            mask: given.mark_mask,
+        });
+    }
+    let label = Masked {
+        value: u128::from_be_bytes(given.label),
+        mask: u128::from_be_bytes(given.label_mask),
     };
-    let has = |flag: u32| action.flags & flag != 0;
-    let action = Action {
-        zone: action.zone,
-        commit: has(CT_ACTION_COMMIT),
-        force: has(CT_ACTION_FORCE),
-        mark: (action.mark_mask != 0 || action.mark != 0).then_some(Masked {
-            value: action.mark,
-            mask: action.mark_mask,
-        }),
-        label: (label_mask != 0 || label != 0).then_some(Masked {
-            value: label,
-            mask: label_mask,
-        }),
-        helper,
-        nat: if has(CT_ACTION_NAT) {
-            Some(nat::from_c(&action.nat)?)
-        } else {
-            None
-        },
-        timeout_policy: has(CT_ACTION_TIMEOUT_POLICY).then_some(action.timeout_policy),
-    };
+    if label.mask != 0 || label.value != 0 {
+        action.label = Some(label);
+    }
+    if given.helper != CT_HELPER_NONE {
+        let helper = u8::try_from(given.helper).ok();
+        let helper = helper.and_then(Helper::from_number);
+        action.helper =
+            Some(helper.ok_or_else(|| invalid("ct_action.helper is not one of CT_HELPER_*"))?);
+    }
+    if has(CT_ACTION_NAT) {
+        action.nat = Some(nat::from_c(&given.nat)?);
+    }
+    if has(CT_ACTION_TIMEOUT_POLICY) {
+        action.timeout_policy = Some(given.timeout_policy);
+    }
     action.check()?;
-    Ok(action)
+    Ok(())
 }
 
 /// Tracks a batch of packets at time `now_ms` (milliseconds since any epoch, the same in all calls).
@@ -88,10 +87,11 @@ pub unsafe extern "C" fn conntrack_execute(
 ) -> c_int {
     guard_batch(peek(ct), packets, n, |packets| {
         let ct = instance(ct)?;
-        let action = action_from_c(convert::borrow(action, &mut None)?)?;
+        let mut asked = Action::default();
+        fill_action(&mut asked, convert::borrow(action, &mut None)?)?;
         let now = time(now_ms);
         ct.tell_time(now);
-        ct.engine.execute_with(packets, &action, now, &ct.fragments);
+        ct.engine.execute_with(packets, &asked, now, &ct.fragments);
         Ok(())
     })
 }

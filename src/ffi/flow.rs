@@ -6,10 +6,10 @@
 use std::any::Any;
 
 use super::convert;
-use super::execute::action_from_c;
+use super::execute::fill_action;
 use super::guard::{Failure, invalid};
 use super::types::*;
-use crate::engine::action::Masked;
+use crate::engine::action::{Action as Asked, Masked};
 use crate::merge::action::{Action, Ct};
 use crate::merge::flow::{Field, Match};
 use crate::merge::fold::Filter;
@@ -157,7 +157,8 @@ fn action_of_c(action: &ct_flow_action) -> Result<Action, Failure> {
         CT_FLOW_TUNNEL_PUSH => Action::TunnelPush(action.number),
         CT_FLOW_TUNNEL_POP => Action::TunnelPop,
         CT_FLOW_CT => {
-            let ask = action_from_c(&convert::read(action.ct)?)?;
+            let mut ask = Asked::default();
+            fill_action(&mut ask, &convert::read(action.ct)?)?;
             let of = |masked: Option<Masked<u32>>| masked.map_or((0, 0), |m| (m.value, m.mask));
             Action::Ct(Ct {
                 zone: ask.zone,

@@ -30,6 +30,10 @@ const _: () = assert!(
         && CT_PACKET_L4_CSUM_BAD == 2 * CT_PACKET_L4_CSUM_GOOD
 );
 
+/// Length of a TCP header without options, and of the IPv4 header before it.
+const HEADER_TCP: usize = 20;
+const HEADERS_V4: usize = 20 + HEADER_TCP;
+
 /// Makes a packet as if it had never been tracked.
 pub(super) fn forget(packet: &mut ct_packet) {
     packet.connection = 0;
@@ -117,7 +121,10 @@ impl Descriptor for ct_packet {
 
     #[inline]
     fn is_traced(&self) -> bool {
-        !self.trace.is_null() && self.trace.is_aligned()
+        if self.trace.is_null() {
+            return false;
+        }
+        self.trace.is_aligned()
     }
 
     fn trace(&mut self) -> Option<&mut Trace> {
@@ -140,7 +147,7 @@ impl Descriptor for ct_packet {
         !self.orig_tuple.is_null()
     }
 
-    #[cold]
+    #[inline]
     fn set_modified(&mut self, modified: Modified) {
         let bit = |on: bool, bit: u32| u32::from(on) * bit;
         self.modified = bit(modified.source, CT_MODIFIED_SRC)
@@ -176,7 +183,14 @@ impl Descriptor for ct_packet {
         } else {
             self.l3_offset
         };
+        // The transport header, which in IPv6 mostly reaches into the next line.
+        let end = if self.l4_offset == CT_OFFSET_UNKNOWN {
+            usize::from(l3) + HEADERS_V4
+        } else {
+            usize::from(self.l4_offset) + HEADER_TCP
+        };
         line::prefetch(self.data.wrapping_add(usize::from(l3)));
+        line::prefetch(self.data.wrapping_add(end - 1));
     }
 }
 

@@ -127,7 +127,8 @@ pub struct ct_packet {
     pub flags: u32,
     /// Offset of the IP header; CT_OFFSET_UNKNOWN: `data` begins with an Ethernet header.
     pub l3_offset: u16,
-    /// Offset of the transport header, or CT_OFFSET_UNKNOWN. Not read in this version.
+    /// Offset of the transport header, or CT_OFFSET_UNKNOWN. Only a hint, where in memory headers that
+    /// are not in the cache are to be fetched from.
     pub l4_offset: u16,
     /// Bytes behind `length` that a helper may use when the payload grows.
     pub tailroom: u32,

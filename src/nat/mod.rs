@@ -133,12 +133,7 @@ impl Nat {
     /// What a connection committed with this action gets translated; `None` for an empty `nat`.
     #[must_use]
     pub const fn kind(&self) -> Option<Kind> {
-        match (self.source.is_some(), self.destination.is_some()) {
-            (true, true) => Some(Kind::Both),
-            (true, false) => Some(Kind::Source),
-            (false, true) => Some(Kind::Destination),
-            (false, false) => None,
-        }
+        Kind::of(self.source.is_some(), self.destination.is_some())
     }
 }
 
@@ -155,25 +150,50 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Source or destination or both; `None` for neither.
+    #[must_use]
+    #[inline]
+    pub const fn of(source: bool, destination: bool) -> Option<Kind> {
+        match (source, destination) {
+            (true, true) => Some(Kind::Both),
+            (true, false) => Some(Kind::Source),
+            (false, true) => Some(Kind::Destination),
+            (false, false) => None,
+        }
+    }
+
     /// The source is translated.
     #[must_use]
+    #[inline]
     pub const fn source(self) -> bool {
         self as u8 & 1 != 0
     }
 
     /// The destination is translated.
     #[must_use]
+    #[inline]
     pub const fn destination(self) -> bool {
         self as u8 & 2 != 0
     }
 
     /// The same for packets of the other direction.
     #[must_use]
+    #[inline]
     pub const fn reversed(self) -> Kind {
         match self {
             Kind::Source => Kind::Destination,
             Kind::Destination => Kind::Source,
             Kind::Both => Kind::Both,
+        }
+    }
+
+    /// What is translated in packets of `direction`, when it is `self` in those of the original one.
+    #[must_use]
+    #[inline]
+    pub const fn in_direction(self, direction: Direction) -> Kind {
+        match direction {
+            Direction::Original => self,
+            Direction::Reply => self.reversed(),
         }
     }
 }
@@ -239,9 +259,6 @@ impl Binding {
     /// DNAT for a destination.
     #[must_use]
     pub const fn kind(&self, direction: Direction) -> Kind {
-        match direction {
-            Direction::Original => self.kind,
-            Direction::Reply => self.kind.reversed(),
-        }
+        self.kind.in_direction(direction)
     }
 }

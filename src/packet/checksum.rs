@@ -47,6 +47,7 @@ pub(crate) const fn pseudo_v6(src: u128, dst: u128, proto: u8, len: u32) -> u64 
     words(src) + words(dst) + proto as u64 + len as u64
 }
 
+#[inline]
 const fn words(address: u128) -> u64 {
     (address as u32) as u64
         + ((address >> 32) as u32) as u64
@@ -54,24 +55,30 @@ const fn words(address: u128) -> u64 {
         + ((address >> 96) as u32) as u64
 }
 
-/// What it does to a sum that `old` becomes `new`. Both stand at the same even offset, and have the
-/// same even length. Zero only when nothing changes: all ones, the other zero of this arithmetic, when
-/// the change makes no difference to the sum.
-#[inline]
+/// What it does to a sum that `old` becomes `new`, in the byte order of this machine (see [`add`]). Both
+/// stand at the same even offset, and have the same even length. Zero only when nothing changes.
+#[inline(always)]
 pub(crate) fn difference<const N: usize>(old: &[u8; N], new: &[u8; N]) -> u64 {
     if old == new {
         return 0;
     }
-    match add(u64::from(!fold(add(0, old))), new) {
-        0 => 0xffff,
-        change => change,
+    // The other zero of this arithmetic, for a change that makes no difference to the sum.
+    let mut change = 0xffff;
+    let ((old, old_rest), (new, new_rest)) = (old.as_chunks::<4>(), new.as_chunks::<4>());
+    for (old, new) in old.iter().zip(new) {
+        change += u64::from(!u32::from_ne_bytes(*old)) + u64::from(u32::from_ne_bytes(*new));
     }
+    let (old, new) = (old_rest.as_chunks::<2>().0, new_rest.as_chunks::<2>().0);
+    for (old, new) in old.iter().zip(new) {
+        change += u64::from(!u16::from_ne_bytes(*old)) + u64::from(u16::from_ne_bytes(*new));
+    }
+    change
 }
 
 /// A checksum field after the fields that it covers changed by `difference` (RFC 1624, equation 3).
 #[inline]
-pub(crate) const fn update(field: u16, difference: u64) -> u16 {
-    !fold(!field as u64 + difference)
+pub(crate) const fn update(field: [u8; 2], difference: u64) -> [u8; 2] {
+    (!fold(!u16::from_ne_bytes(field) as u64 + difference)).to_ne_bytes()
 }
 
 const POLYNOMIAL: u32 = 0x82f6_3b78;

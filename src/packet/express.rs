@@ -6,7 +6,7 @@
 //! key of a connection needs; whatever does not fit is left to the parser, which finds out why. A test
 //! holds the two against each other.
 
-use super::bytes::{u16_at, u32_at};
+use super::bytes::u16_at;
 use super::{
     Checksum, Facts, Family, Hints, Options, Tcp, Transport, checksum, ether, ipv4, ipv6, proto,
     tcp, tcp_flags, udp,
@@ -120,26 +120,100 @@ pub fn express(bytes: &[u8], hints: &Hints, options: &Options) -> Option<Facts> 
     let (l3, first) = ip_header(bytes, hints)?;
     if first == PLAIN {
         let plain = plain_v4(bytes, l3, hints, options)?;
-        let addresses = (u128::from(plain.src), u128::from(plain.dst));
+        let addresses = plain.ends.addresses.apart();
         return Facts::of_plain(Family::V4, addresses, &plain.segment, bytes);
     }
     let plain = plain_v6(bytes, l3, hints, options)?;
-    Facts::of_plain(Family::V6, (plain.src, plain.dst), &plain.segment, bytes)
+    let addresses = plain.ends.addresses.apart();
+    Facts::of_plain(Family::V6, addresses, &plain.segment, bytes)
 }
 
-/// A plain packet with addresses of type `A`: `u32` for IPv4, `u128` for IPv6.
+/// Both addresses of a plain packet: of IPv4 a number with the source in its high half, of IPv6 source
+/// and destination.
+pub trait Addresses: Copy {
+    /// A UDP datagram may have no checksum.
+    const CHECKSUM_IS_OPTIONAL: bool;
+    /// Source and destination.
+    fn apart(self) -> (u128, u128);
+    /// The sum of the pseudo-header.
+    fn pseudo(self, proto: u8, len: u32) -> u64;
+}
+
+impl Addresses for u64 {
+    const CHECKSUM_IS_OPTIONAL: bool = true;
+
+    #[inline(always)]
+    fn apart(self) -> (u128, u128) {
+        (u128::from(self >> 32), u128::from(self as u32))
+    }
+
+    #[inline(always)]
+    fn pseudo(self, proto: u8, len: u32) -> u64 {
+        let (src, dst) = self.apart();
+        checksum::pseudo_v4(src, dst, proto, len)
+    }
+}
+
+impl Addresses for [u128; 2] {
+    const CHECKSUM_IS_OPTIONAL: bool = false;
+
+    #[inline(always)]
+    fn apart(self) -> (u128, u128) {
+        (self[0], self[1])
+    }
+
+    #[inline(always)]
+    fn pseudo(self, proto: u8, len: u32) -> u64 {
+        checksum::pseudo_v6(self[0], self[1], proto, len)
+    }
+}
+
+/// Both ends of a plain packet, as they stand in its headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends<A> {
+    /// The addresses.
+    pub addresses: A,
+    /// The ports, that of the source in the high half.
+    pub ports: u32,
+}
+
+/// What the headers of a plain packet say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plain<A> {
-    /// Source address.
-    pub src: A,
-    /// Destination address.
-    pub dst: A,
-    /// Source port.
-    pub sport: u16,
-    /// Destination port.
-    pub dport: u16,
+    /// Between whom it goes.
+    pub ends: Ends<A>,
     /// Everything else.
     pub segment: Segment,
+}
+
+impl<A: Addresses> Plain<A> {
+    /// The packet between these addresses whose transport header and payload are `segment`, unless
+    /// those are not of the kind that is meant here.
+    #[inline(always)]
+    fn of(
+        addresses: A,
+        segment: &[u8],
+        protocol: u8,
+        offsets: (u16, u16),
+        hints: &Hints,
+        options: &Options,
+    ) -> Option<Plain<A>> {
+        let (ports, place) = transport(segment, protocol, offsets, options)?;
+        if !vouched(hints.l4_checksum, options) {
+            // RFC 768: a datagram without a checksum has zero in its place.
+            let absent = A::CHECKSUM_IS_OPTIONAL
+                && protocol == proto::UDP
+                && u16_at(segment, udp::CHECKSUM) == Some(0);
+            let pseudo = || addresses.pseudo(protocol, segment.len() as u32);
+            if hints.l4_checksum == Checksum::Bad || !absent && !sums_up(pseudo(), segment) {
+                return None;
+            }
+        }
+        Some(Plain {
+            ends: Ends { addresses, ports },
+            segment: place,
+        })
+    }
 }
 
 /// Where the IP header of a packet begins that may be plain, and its first byte.
@@ -161,7 +235,7 @@ pub fn ip_header(bytes: &[u8], hints: &Hints) -> Option<(u16, u8)> {
 /// is meant here.
 #[must_use]
 #[inline(always)]
-pub fn plain_v4(bytes: &[u8], l3: u16, hints: &Hints, options: &Options) -> Option<Plain<u32>> {
+pub fn plain_v4(bytes: &[u8], l3: u16, hints: &Hints, options: &Options) -> Option<Plain<u64>> {
     let packet = bytes.get(usize::from(l3)..)?;
     let header = packet.first_chunk::<{ ipv4::SHORTEST }>()?;
     let total = usize::from(be16(header, ipv4::TOTAL_LENGTH));
@@ -169,65 +243,43 @@ pub fn plain_v4(bytes: &[u8], l3: u16, hints: &Hints, options: &Options) -> Opti
     if header[0] != PLAIN || fragmented || total > packet.len() || total < ipv4::SHORTEST {
         return None;
     }
-    let segment = &packet[ipv4::SHORTEST..total];
-    let l4 = l3 + ipv4::SHORTEST as u16;
-    let (sport, dport, place) = transport(segment, header[PROTOCOL], (l3, l4), options)?;
-    let (src, dst) = (be32(header, ipv4::SOURCE), be32(header, ipv4::DESTINATION));
     if !vouched(hints.ip_checksum, options)
         && (hints.ip_checksum == Checksum::Bad
             || checksum::fold(checksum::add(0, header)) != 0xffff)
     {
         return None;
     }
-    if !vouched(hints.l4_checksum, options) {
-        // RFC 768: a datagram without a checksum has zero in its place.
-        let absent = place.proto == proto::UDP && u16_at(segment, udp::CHECKSUM) == Some(0);
-        let pseudo = || {
-            let (src, dst, len) = (u128::from(src), u128::from(dst), segment.len() as u32);
-            checksum::pseudo_v4(src, dst, place.proto, len)
-        };
-        if hints.l4_checksum == Checksum::Bad || !absent && !sums_up(pseudo(), segment) {
-            return None;
-        }
-    }
-    Some(Plain {
-        src,
-        dst,
-        sport,
-        dport,
-        segment: place,
-    })
+    let addresses = u64::from_be_bytes(field(header, ipv4::SOURCE));
+    let segment = &packet[ipv4::SHORTEST..total];
+    let offsets = (l3, l3 + ipv4::SHORTEST as u16);
+    let protocol = header[PROTOCOL];
+    Plain::of(addresses, segment, protocol, offsets, hints, options)
 }
 
 /// Reads the headers of an IPv6 packet whose IP header is at `l3`. `None`: it is not of the kind that
 /// is meant here.
 #[must_use]
 #[inline(always)]
-pub fn plain_v6(bytes: &[u8], l3: u16, hints: &Hints, options: &Options) -> Option<Plain<u128>> {
+pub fn plain_v6(
+    bytes: &[u8],
+    l3: u16,
+    hints: &Hints,
+    options: &Options,
+) -> Option<Plain<[u128; 2]>> {
     let packet = bytes.get(usize::from(l3)..)?;
     let header = packet.first_chunk::<{ ipv6::HEADER }>()?;
     let payload = usize::from(be16(header, ipv6::PAYLOAD_LENGTH));
     if header[0] >> 4 != 6 {
         return None;
     }
+    let addresses = [
+        u128::from_be_bytes(field(header, ipv6::SOURCE)),
+        u128::from_be_bytes(field(header, ipv6::DESTINATION)),
+    ];
     let segment = packet.get(ipv6::HEADER..ipv6::HEADER + payload)?;
-    let l4 = l3 + ipv6::HEADER as u16;
-    let (sport, dport, place) = transport(segment, header[ipv6::NEXT_HEADER], (l3, l4), options)?;
-    let src = be128(header, ipv6::SOURCE);
-    let dst = be128(header, ipv6::DESTINATION);
-    if !vouched(hints.l4_checksum, options) {
-        let pseudo = || checksum::pseudo_v6(src, dst, place.proto, segment.len() as u32);
-        if hints.l4_checksum == Checksum::Bad || !sums_up(pseudo(), segment) {
-            return None;
-        }
-    }
-    Some(Plain {
-        src,
-        dst,
-        sport,
-        dport,
-        segment: place,
-    })
+    let offsets = (l3, l3 + ipv6::HEADER as u16);
+    let protocol = header[ipv6::NEXT_HEADER];
+    Plain::of(addresses, segment, protocol, offsets, hints, options)
 }
 
 /// Ports, and where the transport header at `l4` ends.
@@ -237,7 +289,7 @@ fn transport(
     protocol: u8,
     (l3, l4): (u16, u16),
     options: &Options,
-) -> Option<(u16, u16, Segment)> {
+) -> Option<(u32, Segment)> {
     let (header, ports) = match protocol {
         proto::TCP => {
             let tcp = segment.first_chunk::<{ tcp::SHORTEST }>()?;
@@ -251,18 +303,18 @@ fn transport(
                 // Its options are read later, and may be in the next line.
                 line::prefetch(segment.as_ptr().wrapping_add(header - 1));
             }
-            (header, (be16(tcp, 0), be16(tcp, 2)))
+            (header, be32(tcp, 0))
         }
         proto::UDP => {
             let udp = segment.first_chunk::<{ udp::HEADER }>()?;
             if usize::from(be16(udp, udp::LENGTH)) != segment.len() {
                 return None;
             }
-            (udp::HEADER, (be16(udp, 0), be16(udp, 2)))
+            (udp::HEADER, be32(udp, 0))
         }
         _ => return None,
     };
-    if ports.0 == 0 || ports.1 == 0 {
+    if ports >> 16 == 0 || ports & 0xffff == 0 {
         return None;
     }
     let place = Segment {
@@ -272,7 +324,7 @@ fn transport(
         header: header as u8,
         proto: protocol,
     };
-    Some((ports.0, ports.1, place))
+    Some((ports, place))
 }
 
 /// Nobody need look at a checksum: it is good or to be completed, whose numbers are the odd ones.
@@ -282,21 +334,21 @@ const fn vouched(status: Checksum, options: &Options) -> bool {
     known || status as u8 == Checksum::Unknown as u8 && !options.verify_checksums
 }
 
-/// A number of a header whose length is known.
+/// A field of a header whose length is known.
+#[inline(always)]
+fn field<const N: usize, const M: usize>(header: &[u8; N], at: usize) -> [u8; M] {
+    let field = header.get(at..).and_then(|rest| rest.first_chunk());
+    field.copied().unwrap_or([0; M])
+}
+
 #[inline(always)]
 fn be16<const N: usize>(header: &[u8; N], at: usize) -> u16 {
-    u16_at(header, at).unwrap_or_default()
+    u16::from_be_bytes(field(header, at))
 }
 
 #[inline(always)]
 fn be32<const N: usize>(header: &[u8; N], at: usize) -> u32 {
-    u32_at(header, at).unwrap_or_default()
-}
-
-#[inline(always)]
-fn be128<const N: usize>(header: &[u8; N], at: usize) -> u128 {
-    let field = header.get(at..).and_then(|rest| rest.first_chunk::<16>());
-    field.map_or(0, |field| u128::from_be_bytes(*field))
+    u32::from_be_bytes(field(header, at))
 }
 
 /// The transport checksum is right.

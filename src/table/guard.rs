@@ -9,7 +9,7 @@ use crate::packet::Family;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::Ordering::Release;
 use crate::sync::{Site, ordering};
-use crate::tuple::{ConnectionId, Direction, Key, Tuple, Zone};
+use crate::tuple::{ConnectionId, Direction, Key, Side, Tuple, Zone};
 
 /// A connection that this thread has to itself until the guard is dropped.
 ///
@@ -82,6 +82,27 @@ impl<'t> Guard<'t> {
     #[must_use]
     pub fn reply(&self) -> Tuple {
         self.names().reply()
+    }
+
+    /// The key of packets of `direction` as they leave, translated, and the endpoint that sends them:
+    /// the other direction's, turned around.
+    #[must_use]
+    #[inline(always)]
+    pub fn leaving(&self, direction: Direction) -> (Key, Side) {
+        let flags = self.flags();
+        let (key, sender_is_high) = match direction {
+            Direction::Original if flags.contains(Flags::TRANSLATED) => {
+                (self.reply_key(), !flags.contains(Flags::REPLY_SOURCE_HIGH))
+            }
+            Direction::Original => (self.forward_key(), flags.contains(Flags::ORIGINATOR_HIGH)),
+            Direction::Reply => (self.forward_key(), !flags.contains(Flags::ORIGINATOR_HIGH)),
+        };
+        let side = if sender_is_high {
+            Side::High
+        } else {
+            Side::Low
+        };
+        (key, side)
     }
 
     /// Flags.
@@ -174,7 +195,7 @@ impl<'t> Guard<'t> {
     #[must_use]
     #[inline]
     pub fn protocol(&self) -> [u64; 3] {
-        protocol(self.hot)
+        std::array::from_fn(|i| self.hot.protocol[i].load(Relaxed))
     }
 
     /// Sets the protocol's state.
@@ -358,12 +379,6 @@ impl Drop for Guard<'_> {
     }
 }
 
-/// The protocol's state of a record, whoever's it is.
-#[inline(always)]
-pub(super) fn protocol(hot: &Hot) -> [u64; 3] {
-    std::array::from_fn(|i| hot.protocol[i].load(Relaxed))
-}
-
 fn load(line: &Eight) -> [u64; 8] {
     std::array::from_fn(|i| line.words[i].load(Relaxed))
 }
@@ -392,8 +407,30 @@ impl Table {
         key
     }
 
+    /// A record, whoever's it is, has the IPv6 addresses of this key from word `first` on: 0 in its
+    /// forward key, 4 in the reply key.
+    #[inline(always)]
+    pub(super) fn has_addresses(&self, number: u32, first: usize, key: &Key) -> bool {
+        self.arena.wide(number).is_some_and(|line| {
+            let words = line.words[first..first + 4].iter().zip(key.address);
+            words.fold(0, |other, (word, wanted)| {
+                other | word.load(Relaxed) ^ wanted
+            }) == 0
+        })
+    }
+
+    /// A record with this hot line, whoever's it is, has this reply key.
+    #[inline(always)]
+    pub(super) fn has_reply_key(&self, number: u32, hot: &Hot, key: &Key) -> bool {
+        let cold = self.arena.cold(number);
+        (hot.tail.load(Relaxed) ^ key.tail) & SHARED_TAIL == 0
+            && cold.reply_ports.load(Relaxed) == key.tail as u32
+            && cold.reply_address.load(Relaxed) == key.address[0]
+            && (key.family() == Family::V4 || self.has_addresses(number, 4, key))
+    }
+
     /// The reply key of a record, whoever's it is.
-    #[cold]
+    #[inline]
     pub(super) fn reply_key(&self, number: u32) -> Key {
         let tail = self.arena.hot(number).tail.load(Relaxed);
         let cold = self.arena.cold(number);

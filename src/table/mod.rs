@@ -176,6 +176,13 @@ struct Probed<'t> {
 impl Probe<'_> {
     /// No hint.
     pub const NONE: Probe<'static> = Probe(None);
+
+    /// Whether it is none.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
 }
 
 /// The connection table.
@@ -272,6 +279,20 @@ impl Table {
         }
     }
 
+    /// Nothing of this hash is in the index. Only `true` is certain.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_missed(&self, place: Place<'_>, probe: Probe<'_>, hash: u64) -> bool {
+        // As `Shard::search` in a chain of one bucket: what it says is of the moment when the tags are
+        // read, if the bucket was not split before.
+        probe.0.is_none()
+            && place.0.is_some_and(|bucket| {
+                bucket.first(tag(hash)).is_none()
+                    && bucket.next() == 0
+                    && std::ptr::eq(self.shard(hash).address(hash), bucket)
+            })
+    }
+
     /// The connection to which a packet with this key belongs, sent by endpoint `side`, and its
     /// direction. `None` is certain.
     #[must_use]
@@ -303,7 +324,7 @@ impl Table {
 
     /// [`Table::find_probed`] for what is most common, in few steps: the record has none of the flags
     /// `without`, is not translated unless those are meant, too, nobody holds its lock, and its
-    /// protocol's state is `ready`. `None` says nothing.
+    /// protocol's state is ready by what one word of it says. `None` says nothing.
     #[must_use]
     #[inline(always)]
     pub fn find_ready<'t, const TRANSLATED: bool>(
@@ -313,7 +334,7 @@ impl Table {
         side: Side,
         at: &At,
         without: Flags,
-        ready: impl Fn([u64; 3]) -> bool,
+        (word_of_state, is_ready): (usize, impl Fn(u64) -> bool),
     ) -> Option<(Guard<'t>, Direction)> {
         let Probed { slot, hot } = probe.0?;
         // Acquire: pairs with the Release of the store that gave the record this word.
@@ -327,11 +348,11 @@ impl Table {
             return None;
         }
         let direction = if TRANSLATED {
-            self.fits(slot, word, key, side)?
+            self.fits(slot, hot, word, key, side)?
         } else {
             self.fits_plainly(slot, hot, word, key, side)?
         };
-        if !ready(guard::protocol(hot)) {
+        if !is_ready(hot.protocol[word_of_state].load(Relaxed)) {
             return None;
         }
         // Acquire: as above; on success the word is the one for which everything was compared.
@@ -365,7 +386,7 @@ impl Table {
         if slot & REPLY_NODE != 0
             || hot.tail.load(Relaxed) != key.tail
             || hot.address.load(Relaxed) != key.address[0]
-            || key.family() == Family::V6 && self.forward_key(slot) != *key
+            || key.family() == Family::V6 && !self.has_addresses(slot, 0, key)
         {
             return None;
         }
@@ -451,21 +472,21 @@ impl Table {
     #[inline(always)]
     fn accept(&self, slot: u32, key: &Key, side: Side, at: &At) -> Option<(Guard<'_>, Direction)> {
         let number = slot & !REPLY_NODE;
-        let found = self.lock(number, |word| self.fits(slot, word, key, side))?;
+        let hot = self.arena.hot(number);
+        let found = self.lock(number, |word| self.fits(slot, hot, word, key, side))?;
         found.0.is_visible(at).then_some(found)
     }
 
     /// The direction of a packet with this key by the record of a slot, if it belongs to it.
     #[inline(always)]
-    fn fits(&self, slot: u32, word: u64, key: &Key, side: Side) -> Option<Direction> {
+    fn fits(&self, slot: u32, hot: &Hot, word: u64, key: &Key, side: Side) -> Option<Direction> {
         let number = slot & !REPLY_NODE;
         let flags = Flags::of(word);
         if slot & REPLY_NODE == 0 {
-            let hot = self.arena.hot(number);
             if hot.tail.load(Relaxed) != key.tail || hot.address.load(Relaxed) != key.address[0] {
                 return None;
             }
-            if key.family() == Family::V6 && self.forward_key(number) != *key {
+            if key.family() == Family::V6 && !self.has_addresses(number, 0, key) {
                 return None;
             }
             let from_originator =
@@ -478,7 +499,7 @@ impl Table {
         } else {
             let is_reply = flags.contains(Flags::TRANSLATED)
                 && flags.contains(Flags::REPLY_SOURCE_HIGH) == matches!(side, Side::High)
-                && self.reply_key(number) == *key;
+                && self.has_reply_key(number, hot, key);
             is_reply.then_some(Direction::Reply)
         }
     }
@@ -523,7 +544,7 @@ impl Table {
         let hot = self.arena.hot(number);
         let word = hot.word.load(Acquire);
         word & LIVE != 0
-            && self.fits(slot, word, key, side).is_some()
+            && self.fits(slot, hot, word, key, side).is_some()
             && (hot.expiry.load(Relaxed) & MILLIS > at.now.as_millis()
                 || Flags::of(word).contains(Flags::HELD))
             && hot.epoch.load(Relaxed) == at.epoch

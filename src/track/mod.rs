@@ -35,8 +35,8 @@ use crate::reason::Reason;
 use crate::tuple::Direction;
 use timeout::Class;
 
-pub use other::is_answered;
-pub use tcp::{both_established, established};
+pub use other::{STATE as OTHER_STATE, is_answered};
+pub use tcp::{STATES as TCP_STATES, both_established, established};
 
 /// The state of a connection's protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +45,14 @@ pub struct State {
     pub words: [u64; 3],
     /// The part in a side record; meaningful only where [`uses_extension`] says so.
     pub extension: [u64; 8],
+}
+
+impl State {
+    /// That of no connection, all zeros.
+    pub const NONE: State = State {
+        words: [0; 3],
+        extension: [0; 8],
+    };
 }
 
 /// Whose state machines.

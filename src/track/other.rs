@@ -36,6 +36,9 @@ pub(super) fn advance(word: &mut u64, direction: Direction) -> Step {
     }
 }
 
+/// The word of a connection's state that [`is_answered`] asks.
+pub const STATE: usize = 0;
+
 /// In this state of the Open vSwitch machine every packet is valid, changes nothing and waits for
 /// [`Class::OtherBidirectional`].
 #[must_use]

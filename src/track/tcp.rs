@@ -209,7 +209,7 @@ pub(super) fn advance(
 #[must_use]
 #[inline(always)]
 pub fn established(words: [u64; 3], tcp: &Tcp, direction: Direction) -> Option<[u64; 3]> {
-    if tcp.flags & (SYN | FIN | RST | ACK) == ACK && both_established(words) {
+    if tcp.flags & (SYN | FIN | RST | ACK) == ACK && both_established(words[STATES]) {
         inside_window(words, tcp, tcp.payload, direction)
     } else {
         None
@@ -222,19 +222,19 @@ pub fn established(words: [u64; 3], tcp: &Tcp, direction: Direction) -> Option<[
 #[inline]
 fn acknowledging(words: [u64; 3], tcp: &Tcp, direction: Direction) -> Option<([u64; 3], Class)> {
     let (source, target) = state_places(direction);
-    if tcp.flags & (SYN | RST | ACK) != ACK || state_at(words[2], source) < SYN_SENT {
+    if tcp.flags & (SYN | RST | ACK) != ACK || state_at(words[STATES], source) < SYN_SENT {
         return None;
     }
     let fin = tcp.flags & FIN != 0;
     let length = tcp.payload.wrapping_add(fin.into());
     let mut after = inside_window(words, tcp, length, direction)?;
-    let sender = match state_at(words[2], source) {
+    let sender = match state_at(words[STATES], source) {
         state if fin => state.max(CLOSING),
         state => state,
     };
-    let receiver = acknowledged(state_at(words[2], target));
-    after[2] =
-        after[2] & !BOTH_STATES | u64::from(sender) << source | u64::from(receiver) << target;
+    let receiver = acknowledged(state_at(words[STATES], target));
+    after[STATES] =
+        after[STATES] & !BOTH_STATES | u64::from(sender) << source | u64::from(receiver) << target;
     Some((after, class_of(sender, receiver)))
 }
 
@@ -248,11 +248,14 @@ const fn acknowledged(state: u8) -> u8 {
     }
 }
 
+/// The word of a connection's state that [`both_established`] asks.
+pub const STATES: usize = 2;
+
 /// Both sides are established.
 #[must_use]
 #[inline(always)]
-pub const fn both_established(words: [u64; 3]) -> bool {
-    words[2] & BOTH_STATES == BOTH_ESTABLISHED
+pub const fn both_established(word: u64) -> bool {
+    word & BOTH_STATES == BOTH_ESTABLISHED
 }
 
 /// All rules, for any packet.

@@ -10,7 +10,9 @@
 //! endpoint that asks is always the low one. So an echo request and its reply share a key, while the
 //! two hosts pinging each other with the same identifier do not.
 
-use crate::packet::{Facts, Family, Plain, Segment, Transport, proto};
+use std::hint::select_unpredictable;
+
+use crate::packet::{Ends, Facts, Family, Plain, Segment, Transport, proto};
 
 pub mod hash;
 
@@ -142,6 +144,40 @@ pub enum Side {
     Low = 0,
     /// The high endpoint.
     High = 1,
+}
+
+/// Whether the source is the low end of a packet from an address to itself.
+#[cold]
+const fn same_address(ports_in_order: bool) -> bool {
+    ports_in_order
+}
+
+/// Between the order of a packet, whose source comes first or stands in the high half, and that of a
+/// key, whose low end comes first or stands in the low half; either way.
+impl Side {
+    #[inline(always)]
+    const fn low_if(low: bool) -> Side {
+        if low { Side::Low } else { Side::High }
+    }
+
+    #[inline(always)]
+    fn turn_addresses(self, addresses: u64) -> u64 {
+        select_unpredictable(self == Side::Low, addresses.rotate_left(32), addresses)
+    }
+
+    #[inline(always)]
+    fn turn_ports(self, ports: u32) -> u32 {
+        select_unpredictable(self == Side::Low, ports.rotate_left(16), ports)
+    }
+
+    #[inline(always)]
+    fn turn_pair(self, [first, second]: [u128; 2]) -> [u128; 2] {
+        let low = self == Side::Low;
+        [
+            select_unpredictable(low, first, second),
+            select_unpredictable(low, second, first),
+        ]
+    }
 }
 
 /// Source and destination as one packet carries them.
@@ -306,18 +342,16 @@ impl Key {
     /// says of its tuple, in fewer steps.
     #[must_use]
     #[inline(always)]
-    pub const fn of_plain_v4(plain: &Plain<u32>, zone: Zone) -> (Key, Side) {
-        let source = (plain.src as u64) << 16 | plain.sport as u64;
-        let target = (plain.dst as u64) << 16 | plain.dport as u64;
-        let (low, high, side) = if source <= target {
-            (source, target, Side::Low)
-        } else {
-            (target, source, Side::High)
-        };
-        let ports = low & 0xffff | (high & 0xffff) << 16;
+    pub fn of_plain_v4(plain: &Plain<u64>, zone: Zone) -> (Key, Side) {
+        let Ends { addresses, ports } = plain.ends;
+        let source = addresses >> 32 << 16 | (ports >> 16) as u64;
+        let target = addresses << 32 >> 16 | (ports & 0xffff) as u64;
+        let side = Side::low_if(source <= target);
         let key = Key {
-            address: [low >> 16 | high >> 16 << 32, 0, 0, 0],
-            tail: ports | (zone as u64) << 32 | (plain.segment.proto as u64) << 48,
+            address: [side.turn_addresses(addresses), 0, 0, 0],
+            tail: side.turn_ports(ports) as u64
+                | (zone as u64) << 32
+                | (plain.segment.proto as u64) << 48,
         };
         (key, side)
     }
@@ -325,14 +359,18 @@ impl Key {
     /// The same of a plain IPv6 packet.
     #[must_use]
     #[inline(always)]
-    pub const fn of_plain_v6(plain: &Plain<u128>, zone: Zone) -> (Key, Side) {
-        let source_is_low =
-            plain.src < plain.dst || plain.src == plain.dst && plain.sport <= plain.dport;
-        let (low, high, low_port, high_port, side) = if source_is_low {
-            (plain.src, plain.dst, plain.sport, plain.dport, Side::Low)
+    pub fn of_plain_v6(plain: &Plain<[u128; 2]>, zone: Zone) -> (Key, Side) {
+        let Ends {
+            addresses: [src, dst],
+            ports,
+        } = plain.ends;
+        let in_order = ports >> 16 <= ports & 0xffff;
+        let side = Side::low_if(if src == dst {
+            same_address(in_order)
         } else {
-            (plain.dst, plain.src, plain.dport, plain.sport, Side::High)
-        };
+            src < dst
+        });
+        let [low, high] = side.turn_pair([src, dst]);
         let key = Key {
             address: [
                 low as u64,
@@ -340,8 +378,7 @@ impl Key {
                 high as u64,
                 (high >> 64) as u64,
             ],
-            tail: low_port as u64
-                | (high_port as u64) << 16
+            tail: side.turn_ports(ports) as u64
                 | (zone as u64) << 32
                 | (plain.segment.proto as u64) << 48
                 | (Family::V6 as u64) << 56,
@@ -354,6 +391,28 @@ impl Key {
     pub fn facts(&self, side: Side, segment: &Segment, bytes: &[u8]) -> Option<Facts> {
         let tuple = self.tuple(side);
         Facts::of_plain(tuple.family, (tuple.src, tuple.dst), segment, bytes)
+    }
+
+    /// The ends of an IPv4 packet that endpoint `side` sends.
+    #[must_use]
+    #[inline(always)]
+    pub fn ends_v4(&self, side: Side) -> Ends<u64> {
+        Ends {
+            addresses: side.turn_addresses(self.address[0]),
+            ports: side.turn_ports(self.tail as u32),
+        }
+    }
+
+    /// The ends of an IPv6 packet that endpoint `side` sends.
+    #[must_use]
+    #[inline(always)]
+    pub fn ends_v6(&self, side: Side) -> Ends<[u128; 2]> {
+        let [a, b, c, d] = self.address;
+        let (low, high) = (a as u128 | (b as u128) << 64, c as u128 | (d as u128) << 64);
+        Ends {
+            addresses: side.turn_pair([low, high]),
+            ports: side.turn_ports(self.tail as u32),
+        }
     }
 
     /// Address family.

@@ -5,7 +5,6 @@
 
 use std::ops::Range;
 
-use super::super::bytes::u16_at;
 use super::super::checksum::{crc32c_difference, difference, fold, update};
 
 /// What a checksum field of zero says.
@@ -17,18 +16,14 @@ pub(super) enum Zero {
     NoChecksum,
 }
 
-/// The four bytes at `at`; zeros where the bytes end.
-#[inline]
-pub(super) fn get(bytes: &[u8], at: usize) -> [u8; 4] {
-    bytes
-        .get(at..)
-        .and_then(|rest| rest.first_chunk::<4>())
-        .copied()
-        .unwrap_or_default()
+/// The bytes at `at`.
+#[inline(always)]
+pub(super) fn get<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
 }
 
 /// Replaces the field at `at`. One beyond the end is not written.
-#[inline]
+#[inline(always)]
 pub(super) fn put<const N: usize>(bytes: &mut [u8], at: usize, new: [u8; N]) -> u64 {
     let rest = bytes.get_mut(at..);
     let Some(field) = rest.and_then(|rest| rest.first_chunk_mut::<N>()) else {
@@ -40,19 +35,19 @@ pub(super) fn put<const N: usize>(bytes: &mut [u8], at: usize, new: [u8; N]) -> 
 }
 
 /// Moves the Internet checksum at `at` by what became of the fields that it covers.
-#[inline]
+#[inline(always)]
 pub(super) fn amend(bytes: &mut [u8], at: usize, change: u64, zero: Zero) -> u64 {
-    let Some(old) = u16_at(bytes, at) else {
+    let Some(old) = get(bytes, at) else {
         return 0;
     };
-    if change == 0 || (old == 0 && zero == Zero::NoChecksum) {
+    if change == 0 || (old == [0; 2] && zero == Zero::NoChecksum) {
         return 0;
     }
     let new = match (update(old, change), zero) {
-        (0, Zero::NoChecksum) => 0xffff,
+        ([0, 0], Zero::NoChecksum) => [0xff; 2],
         (new, _) => new,
     };
-    put(bytes, at, new.to_be_bytes())
+    put(bytes, at, new)
 }
 
 /// Moves the Internet checksum at `at`, which covers `message` and no pseudo-header.
@@ -63,7 +58,7 @@ pub(super) fn amend(bytes: &mut [u8], at: usize, change: u64, zero: Zero) -> u64
 #[inline]
 pub(super) fn amend_own(bytes: &mut [u8], at: usize, change: u64, message: Range<usize>) -> u64 {
     let moved = amend(bytes, at, change, Zero::Number);
-    if change == 0 || u16_at(bytes, at) != Some(0) {
+    if change == 0 || get(bytes, at) != Some([0; 2]) {
         return moved;
     }
     let end = message.end.min(bytes.len());
@@ -76,10 +71,11 @@ pub(super) fn amend_own(bytes: &mut [u8], at: usize, change: u64, message: Range
 }
 
 /// Moves the pseudo-header sum at `at`, which is not complemented, by what became of the addresses.
+#[inline]
 pub(super) fn move_pseudo_sum(bytes: &mut [u8], at: usize, addresses: u64) -> u64 {
-    match u16_at(bytes, at) {
+    match get(bytes, at).map(u16::from_ne_bytes) {
         Some(old) if addresses != 0 => {
-            put(bytes, at, fold(u64::from(old) + addresses).to_be_bytes())
+            put(bytes, at, fold(u64::from(old) + addresses).to_ne_bytes())
         }
         _ => 0,
     }
@@ -97,6 +93,7 @@ pub(super) fn amend_crc(
         return 0;
     }
     // RFC 9260, appendix A: the CRC is sent with its least significant byte first.
-    let crc = u32::from_le_bytes(get(bytes, at)) ^ crc32c_difference(old, new, after);
+    let crc =
+        u32::from_le_bytes(get(bytes, at).unwrap_or_default()) ^ crc32c_difference(old, new, after);
     put(bytes, at, crc.to_le_bytes())
 }

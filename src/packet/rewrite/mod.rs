@@ -1,7 +1,7 @@
 //! The only place where packet bytes change.
 //!
-//! Translation replaces addresses, ports and ICMP identifiers: in the packet itself ([`headers`]) and
-//! in the packet that an ICMP error quotes ([`quoted`]). Helpers change TCP numbers and the length of
+//! Translation replaces addresses, ports and ICMP identifiers: in the packet itself ([`headers`], or in
+//! fewer steps [`plain_v4`] and [`plain_v6`]) and in the packet that an ICMP error quotes ([`quoted`]). Helpers change TCP numbers and the length of
 //! a payload ([`numbers`], [`resized`]). Each function keeps every checksum that covers what it
 //! changes, or changes nothing at all and says why.
 //!
@@ -20,15 +20,16 @@
 
 mod field;
 mod message;
+mod plain;
 
 use super::{
-    Checksum, Facts, Family, Hints, Inner, Segment, Transport, icmp, ipv4, ipv6, proto, sctp, tcp,
-    udp,
+    Checksum, Facts, Family, Hints, Inner, Transport, icmp, ipv4, ipv6, proto, sctp, tcp, udp,
 };
 use crate::reason::Reason;
 use field::{Zero, amend, amend_crc, amend_own, move_pseudo_sum, put};
 
 pub use message::{numbers, resized};
+pub use plain::{plain_v4, plain_v6};
 
 /// New values for one set of headers; `None` leaves the old one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,40 +60,6 @@ pub fn headers(
 ) -> Result<(), Reason> {
     writable(hints)?;
     let headers = Headers::of_packet(facts, hints);
-    if !headers.is_inside(bytes) {
-        return Err(Reason::Truncated);
-    }
-    headers.translate(bytes, change);
-    Ok(())
-}
-
-/// [`headers`] of a plain packet.
-///
-/// # Errors
-/// As [`headers`].
-#[inline]
-pub fn plain(
-    bytes: &mut [u8],
-    family: Family,
-    segment: &Segment,
-    hints: &Hints,
-    change: &Change,
-) -> Result<(), Reason> {
-    writable(hints)?;
-    let l4 = usize::from(segment.l4);
-    let headers = Headers {
-        family,
-        ip_checksum: hints.ip_checksum,
-        l3: usize::from(segment.l3),
-        l4,
-        names: Names::Ports,
-        sum: match (segment.proto, hints.l4_checksum) {
-            (proto::TCP, Checksum::Partial) => Sum::Pseudo(l4 + tcp::CHECKSUM),
-            (proto::TCP, _) => Sum::WithAddresses(l4 + tcp::CHECKSUM, Zero::Number),
-            (_, Checksum::Partial) => Sum::Pseudo(l4 + udp::CHECKSUM),
-            _ => Sum::WithAddresses(l4 + udp::CHECKSUM, Zero::NoChecksum),
-        },
-    };
     if !headers.is_inside(bytes) {
         return Err(Reason::Truncated);
     }
@@ -273,7 +240,8 @@ impl Headers {
         if self.family == Family::V4 && self.ip_checksum != Checksum::Partial {
             all += amend(bytes, self.l3 + ipv4::CHECKSUM, addresses, Zero::Number);
         }
-        let before = field::get(bytes, self.l4);
+        let ports = |bytes: &[u8]| field::get(bytes, self.l4).unwrap_or_default();
+        let before = ports(bytes);
         let names = self.put_names(bytes, change);
         let sum = match self.sum {
             Sum::Nothing => 0,
@@ -284,8 +252,8 @@ impl Headers {
             Sum::WithAddresses(at, zero) => amend(bytes, at, addresses + names, zero),
             Sum::Pseudo(at) => move_pseudo_sum(bytes, at, addresses),
             Sum::Crc32c(at, len) => {
-                let ports = field::get(bytes, self.l4);
-                amend_crc(bytes, at, before, ports, len.saturating_sub(4))
+                let after = ports(bytes);
+                amend_crc(bytes, at, before, after, len.saturating_sub(4))
             }
         };
         all + names + sum
