@@ -39,21 +39,23 @@ impl<'e> Batch<'e> {
         }
     }
 
-    /// Deals with a plain packet that is nobody's at first sight. `None`: nothing was changed.
+    /// Deals with a plain packet that is nobody's at first sight, and is not looked up again. `None`:
+    /// nothing was changed.
     #[inline(never)]
     pub(super) fn go_past<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>) -> Option<()> {
+        let table = &self.engine.table;
         if !self.straight.is_open()
-            || self.action.commit
             || packet.is_traced()
-            || !self
-                .engine
-                .table
-                .is_missed(slot.place, slot.probe, slot.hash)
+            || !table.is_missed(slot.place, slot.probe, slot.hash)
         {
             return None;
         }
-        self.straight.carried(&packet.pass())?;
-        self.pass_by(packet, slot)
+        let before = self.straight.carried(&packet.pass())?;
+        if self.action.commit {
+            self.begin(packet, slot, before)
+        } else {
+            self.pass_by(packet, slot)
+        }
     }
 
     /// The packet's connection makes a step.
