@@ -14,7 +14,7 @@ use super::statistics::Counter;
 use super::verdict;
 use crate::packet::proto;
 use crate::reason::Reason;
-use crate::table::{Flags, Guard};
+use crate::table::{Flags, Guard, Probe};
 use crate::track::{self, Outcome};
 use crate::tuple::Direction;
 
@@ -32,7 +32,9 @@ impl<'e> Batch<'e> {
         let before = self.straight.carried(&packet.pass())?;
         let table = &self.engine.table;
         let (key, side) = (&slot.key, slot.side);
-        match table.find(slot.probe, slot.hash, key, side, &self.at) {
+        // In two steps, so that what the probe saw stays in registers.
+        let found = table.find_probed(slot.probe, key, side, &self.at);
+        match found.or_else(|| table.find(Probe::NONE, slot.hash, key, side, &self.at)) {
             Some((guard, direction)) => self.step(packet, slot, guard, direction, before),
             None if self.action.commit => self.begin(packet, slot, before),
             None => self.pass_by(packet, slot),

@@ -254,7 +254,7 @@ pub const fn may_open_tcp(tcp: &Tcp) -> bool {
 }
 
 /// [`advance`] for TCP in the Open vSwitch machine.
-#[inline]
+#[inline(always)]
 pub fn advance_tcp(
     words: &mut [u64; 3],
     tcp: &Tcp,

@@ -187,20 +187,22 @@ pub(super) fn open(tcp: &Tcp) -> Result<Opened, Reason> {
     Ok(Opened::new(pack(&[source, target]), Class::TcpFirstPacket))
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn advance(
     words: &mut [u64; 3],
     tcp: &Tcp,
     direction: Direction,
     options: &Options,
 ) -> Step {
-    match acknowledging(*words, tcp, direction) {
-        Some((after, class)) => {
-            *words = after;
-            Step::new(Outcome::Valid, class)
-        }
-        None => advance_by_rules(words, tcp, direction, options),
+    if let Some((after, class)) = acknowledging(*words, tcp, direction) {
+        *words = after;
+        return Step::new(Outcome::Valid, class);
     }
+    // On a copy, so that those of the other way stay in registers.
+    let mut by_rules = *words;
+    let step = advance_by_rules(&mut by_rules, tcp, direction, options);
+    *words = by_rules;
+    step
 }
 
 /// The straight way: what becomes of a connection by a packet that is nothing but an acknowledgement,
@@ -219,7 +221,7 @@ pub fn established(words: [u64; 3], tcp: &Tcp, direction: Direction) -> Option<[
 /// What becomes of a connection by any acknowledgement without SYN or RST that is inside the window, of a
 /// side that has begun, and what it waits for then: most packets of a connection that opens or closes.
 /// `None`: the rules must say, which would say the same.
-#[inline]
+#[inline(always)]
 fn acknowledging(words: [u64; 3], tcp: &Tcp, direction: Direction) -> Option<([u64; 3], Class)> {
     let (source, target) = state_places(direction);
     if tcp.flags & (SYN | RST | ACK) != ACK || state_at(words[STATES], source) < SYN_SENT {
