@@ -206,10 +206,17 @@ impl<'e> Batch<'e> {
         };
         let (leaving, kind) = (guard.leaving(direction), kind.in_direction(direction));
         drop(guard);
-        let modified = translate::translate_plain(packet, &slot.segment, leaving, kind, metadata)
-            .unwrap_or_else(|reason| self.untranslated(reason, metadata));
-        packet.set_metadata(metadata);
-        packet.set_modified(modified);
+        match translate::rewrite_plain(packet, &slot.segment, leaving) {
+            Ok(l4_partial) => {
+                let modified = translate::tell(kind, l4_partial, metadata);
+                packet.set_metadata(metadata);
+                packet.set_modified(modified);
+            }
+            Err(reason) => {
+                self.untranslated(reason, metadata);
+                packet.set_metadata(metadata);
+            }
+        }
     }
 
     /// Deals with a packet that carries its connection from an earlier pass through the zone: what
