@@ -228,29 +228,40 @@ impl<'e> Batch<'e> {
                 slot.probe = self.engine.table.probe(slot.place, slot.hash);
             }
         }
-        let translating = self.action.nat.is_some();
-        if translating {
+        if self.action.nat.is_some() {
             for (_, slot) in packets.iter().zip(slots.iter()) {
                 if slot.is_looked_up() {
                     self.engine.table.prefetch_translation(slot.probe);
                 }
             }
+            self.decide_all::<P, F, true>(packets, slots, others, fragments);
+        } else {
+            self.decide_all::<P, F, false>(packets, slots, others, fragments);
         }
+        self.dispatch.deliver(self.engine);
+    }
+
+    /// Stage 3. `TRANSLATED`: of connections that may be translated.
+    #[inline(always)]
+    fn decide_all<P: Descriptor, F: Fragments<P>, const TRANSLATED: bool>(
+        &mut self,
+        packets: &mut [P],
+        slots: &mut [Slot<'e>],
+        others: &mut Others,
+        fragments: &F,
+    ) {
         for (packet, slot) in packets.iter_mut().zip(slots.iter_mut()) {
             let done = if slot.prepared != Prepared::Plain {
                 None
             } else if slot.probe.is_none() {
                 self.go_past(packet, slot)
-            } else if translating {
-                self.go_straight_translating(packet, slot)
             } else {
-                self.go_straight(packet, slot)
+                self.go_straight::<P, TRANSLATED>(packet, slot)
             };
             if done.is_none() {
                 self.decide(packet, slot, others, fragments);
             }
         }
-        self.dispatch.deliver(self.engine);
     }
 
     /// Stage 1 for one packet.

@@ -112,27 +112,9 @@ impl Straight {
 
 impl<'e> Batch<'e> {
     /// Deals with a plain packet, if it and its connection fit. `None`: nothing was changed.
+    /// `TRANSLATED`: with `nat` in the action, where the connection may be a translated one.
     #[inline(always)]
-    pub(super) fn go_straight<P: Descriptor>(
-        &mut self,
-        packet: &mut P,
-        slot: &Slot<'e>,
-    ) -> Option<()> {
-        self.go::<P, false>(packet, slot)
-    }
-
-    /// The same with `nat` in the action, where the connection may be a translated one.
-    #[inline(never)]
-    pub(super) fn go_straight_translating<P: Descriptor>(
-        &mut self,
-        packet: &mut P,
-        slot: &Slot<'e>,
-    ) -> Option<()> {
-        self.go::<P, true>(packet, slot)
-    }
-
-    #[inline(always)]
-    fn go<P: Descriptor, const TRANSLATED: bool>(
+    pub(super) fn go_straight<P: Descriptor, const TRANSLATED: bool>(
         &mut self,
         packet: &mut P,
         slot: &Slot<'e>,
