@@ -56,7 +56,7 @@ use crate::clock::Time;
 use crate::error::Error;
 use crate::packet::Family;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{line, pause};
+use crate::sync::{Site, line, pause, takes_step};
 use crate::tuple::hash::{Secret, hash};
 use crate::tuple::{ConnectionId, Direction, Key, Side, Tuple};
 use arena::{Arena, NoRecord};
@@ -284,12 +284,13 @@ impl Table {
     #[inline(always)]
     pub fn is_missed(&self, place: Place<'_>, probe: Probe<'_>, hash: u64) -> bool {
         // As `Shard::search` in a chain of one bucket: what it says is of the moment when the tags are
-        // read, if the bucket was not split before.
+        // read, if what belongs there had not left it by a split before.
         probe.0.is_none()
             && place.0.is_some_and(|bucket| {
                 bucket.first(tag(hash)).is_none()
                     && bucket.next() == 0
-                    && std::ptr::eq(self.shard(hash).address(hash), bucket)
+                    && (std::ptr::eq(self.shard(hash).address(hash), bucket)
+                        || !takes_step(Site::SearchAgain))
             })
     }
 
