@@ -7,8 +7,8 @@
 //! ```text
 //! stage 0   for every packet   ask for its headers
 //! stage 1   for every packet   parse, key, hash; ask for the bucket line
-//! stage 2   for every packet   compare the tags of the bucket; ask for the record's hot line
-//!           and then           with `nat` in the action, ask for the line of the translation
+//! stage 2   for every packet   compare the tags of the bucket; ask for the record's hot line, and
+//!                              for that of its translation
 //! stage 3   packet by packet   find and lock the connection, advance its state, write the verdict
 //! ```
 //!
@@ -229,11 +229,6 @@ impl<'e> Batch<'e> {
             }
         }
         if self.action.nat.is_some() {
-            for (_, slot) in packets.iter().zip(slots.iter()) {
-                if slot.is_looked_up() {
-                    self.engine.table.prefetch_translation(slot.probe);
-                }
-            }
             self.decide_all::<P, F, true>(packets, slots, others, fragments);
         } else {
             self.decide_all::<P, F, false>(packets, slots, others, fragments);
