@@ -7,8 +7,8 @@
 //! ```text
 //! stage 0   for every packet   ask for its headers
 //! stage 1   for every packet   parse, key, hash; ask for the bucket line
-//! stage 2   for every packet   compare the tags of the bucket; ask for the record's hot line
-//!           and then           with `nat` in the action, ask for the line of the translation
+//! stage 2   for every packet   compare the tags of the bucket; ask for the record's hot line, and
+//!                              for that of its translation
 //! stage 3   packet by packet   find and lock the connection, advance its state, write the verdict
 //! ```
 //!
@@ -227,29 +227,35 @@ impl<'e> Batch<'e> {
                 slot.probe = self.engine.table.probe(slot.place, slot.hash);
             }
         }
-        let translating = self.action.nat.is_some();
-        if translating {
-            for (_, slot) in packets.iter().zip(slots.iter()) {
-                if slot.is_looked_up() {
-                    self.engine.table.prefetch_translation(slot.probe);
-                }
-            }
+        if self.action.nat.is_some() {
+            self.decide_all::<P, F, true>(packets, slots, others, fragments);
+        } else {
+            self.decide_all::<P, F, false>(packets, slots, others, fragments);
         }
+        self.dispatch.deliver(self.engine);
+    }
+
+    /// Stage 3. `TRANSLATED`: of connections that may be translated.
+    #[inline(always)]
+    fn decide_all<P: Descriptor, F: Fragments<P>, const TRANSLATED: bool>(
+        &mut self,
+        packets: &mut [P],
+        slots: &mut [Slot<'e>],
+        others: &mut Others,
+        fragments: &F,
+    ) {
         for (packet, slot) in packets.iter_mut().zip(slots.iter_mut()) {
             let done = if slot.prepared != Prepared::Plain {
                 None
             } else if slot.probe.is_none() {
                 self.go_past(packet, slot)
-            } else if translating {
-                self.go_straight_translating(packet, slot)
             } else {
-                self.go_straight(packet, slot)
+                self.go_straight::<P, TRANSLATED>(packet, slot)
             };
             if done.is_none() {
                 self.decide(packet, slot, others, fragments);
             }
         }
-        self.dispatch.deliver(self.engine);
     }
 
     /// Stage 1 for one packet.

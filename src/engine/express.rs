@@ -112,27 +112,9 @@ impl Straight {
 
 impl<'e> Batch<'e> {
     /// Deals with a plain packet, if it and its connection fit. `None`: nothing was changed.
+    /// `TRANSLATED`: with `nat` in the action, where the connection may be a translated one.
     #[inline(always)]
-    pub(super) fn go_straight<P: Descriptor>(
-        &mut self,
-        packet: &mut P,
-        slot: &Slot<'e>,
-    ) -> Option<()> {
-        self.go::<P, false>(packet, slot)
-    }
-
-    /// The same with `nat` in the action, where the connection may be a translated one.
-    #[inline(never)]
-    pub(super) fn go_straight_translating<P: Descriptor>(
-        &mut self,
-        packet: &mut P,
-        slot: &Slot<'e>,
-    ) -> Option<()> {
-        self.go::<P, true>(packet, slot)
-    }
-
-    #[inline(always)]
-    fn go<P: Descriptor, const TRANSLATED: bool>(
+    pub(super) fn go_straight<P: Descriptor, const TRANSLATED: bool>(
         &mut self,
         packet: &mut P,
         slot: &Slot<'e>,
@@ -206,10 +188,17 @@ impl<'e> Batch<'e> {
         };
         let (leaving, kind) = (guard.leaving(direction), kind.in_direction(direction));
         drop(guard);
-        let modified = translate::translate_plain(packet, &slot.segment, leaving, kind, metadata)
-            .unwrap_or_else(|reason| self.untranslated(reason, metadata));
-        packet.set_metadata(metadata);
-        packet.set_modified(modified);
+        match translate::rewrite_plain(packet, &slot.segment, leaving) {
+            Ok(l4_partial) => {
+                let modified = translate::tell(kind, l4_partial, metadata);
+                packet.set_metadata(metadata);
+                packet.set_modified(modified);
+            }
+            Err(reason) => {
+                self.untranslated(reason, metadata);
+                packet.set_metadata(metadata);
+            }
+        }
     }
 
     /// Deals with a packet that carries its connection from an earlier pass through the zone: what

@@ -149,30 +149,29 @@ pub(super) fn translate<P: Descriptor>(
     Ok(tell(binding.kind(direction), l4_partial, metadata))
 }
 
-/// The short way of [`translate`] for a plain packet, which leaves with this key from this side.
+/// The short way to rewrite a plain packet, which leaves with this key from this side. Gives whether
+/// the device completes the transport checksum.
 ///
 /// # Errors
 /// As [`translate`].
 #[inline(always)]
-pub(super) fn translate_plain<P: Descriptor>(
+pub(super) fn rewrite_plain<P: Descriptor>(
     packet: &mut P,
     segment: &Segment,
     (key, side): (Key, Side),
-    kind: Kind,
-    metadata: &mut Metadata,
-) -> Result<Modified, Reason> {
+) -> Result<bool, Reason> {
     let hints = packet.hints();
     let bytes = packet.bytes_mut();
     match key.family() {
         Family::V4 => rewrite::plain_v4(bytes, segment, &hints, &key.ends_v4(side))?,
         Family::V6 => rewrite::plain_v6(bytes, segment, &hints, &key.ends_v6(side))?,
     }
-    Ok(tell(kind, hints.l4_checksum == Checksum::Partial, metadata))
+    Ok(hints.l4_checksum == Checksum::Partial)
 }
 
 /// Tells a packet that `kind` was translated in it.
 #[inline(always)]
-fn tell(kind: Kind, l4_partial: bool, metadata: &mut Metadata) -> Modified {
+pub(super) fn tell(kind: Kind, l4_partial: bool, metadata: &mut Metadata) -> Modified {
     let (source, destination) = (kind.source(), kind.destination());
     metadata.state |= (u8::from(source) * state::SNAT) | (u8::from(destination) * state::DNAT);
     Modified {

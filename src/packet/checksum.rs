@@ -29,10 +29,10 @@ pub(crate) fn add(sum: u64, bytes: &[u8]) -> u64 {
 /// Folds a sum to 16 bits.
 #[inline]
 pub(crate) const fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    ((sum & 0xffff) + (sum >> 16)) as u16
+    // A number plus itself with its halves swapped: in the upper half stands the sum of both halves, and
+    // the carry out of it has come in from below.
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 /// The sum of the IPv4 pseudo-header.

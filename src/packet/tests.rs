@@ -643,6 +643,28 @@ fn the_express_way_takes_plain_tcp_and_udp_of_both_families() {
 }
 
 #[test]
+fn key_and_side_of_a_plain_packet_are_those_of_its_tuple_and_give_its_ends_back() {
+    let key_of = |facts: Facts| Tuple::of(&facts, 7).expect("it has ports").key();
+    let ends = [(1, 1), (1, 2), (2, 1), (255, 3)];
+    let ports = [(9, 9), (2, 4), (4, 2), (0xff00, 0x00ff)];
+    for ((src, dst), (sport, dport)) in ends.into_iter().flat_map(|end| ports.map(|p| (end, p))) {
+        let bytes = udp(Ip::v4(src), sport, Ip::v4(dst), dport, b"data");
+        let plain = plain_v4(&bytes, 0, &RAW, &VERIFY).expect("it is plain");
+        let (key, side) = Key::of_plain_v4(&plain, 7);
+        let facts = parse(&bytes, &RAW, &VERIFY).expect("it is right");
+        assert_eq!((key, side), key_of(facts));
+        assert_eq!(key.ends_v4(side), plain.ends);
+
+        let bytes = udp(Ip::v6(src), sport, Ip::v6(dst), dport, b"data");
+        let plain = plain_v6(&bytes, 0, &RAW, &VERIFY).expect("it is plain");
+        let (key, side) = Key::of_plain_v6(&plain, 7);
+        let facts = parse(&bytes, &RAW, &VERIFY).expect("it is right");
+        assert_eq!((key, side), key_of(facts));
+        assert_eq!(key.ends_v6(side), plain.ends);
+    }
+}
+
+#[test]
 fn the_express_way_finds_the_ip_header_behind_ethernet_but_not_behind_tags() {
     let hints = Hints::default();
     let frame = |kind: [u8; 2], ip: &[u8]| [&[0; 12][..], &kind, ip].concat();

@@ -43,7 +43,7 @@ pub(super) const PLACE_BITS: u32 = if cfg!(loom) {
 };
 /// Records of a chunk.
 pub(super) const CHUNK: usize = 1 << PLACE_BITS;
-/// Chunks that a table may have; with all places, one bit of a record number stays free.
+/// Chunks that a table may have; with all places, two bits of a record number stay free.
 const MOST_CHUNKS: usize = if cfg!(loom) {
     4
 } else if cfg!(miri) {

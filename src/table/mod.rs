@@ -3,7 +3,7 @@
 //! ```text
 //!            hash of the canonical key
 //!                    │
-//!     64 shards ─────┴──── buckets (one line: 11 tags, 11 slots) ──── record number, node bit
+//!     64 shards ─────┴──── buckets (one line: 11 tags, 11 slots) ──── record number, node bits
 //!     (shard)              (bucket)                                          │
 //!                                                                            ▼
 //!                    chunks of records in planes: hot │ cold │ wide │ extension │ account
@@ -28,7 +28,7 @@
 //!   linked there, and a record's key cannot change while it is linked.
 //!
 //! A connection without NAT has one index entry for both directions, because the key is canonical. With
-//! NAT there is a second entry under the reply's key, with the node bit set, and then direction counts:
+//! NAT there is a second entry under the reply's key, with a node bit set, and then direction counts:
 //! the forward entry only fits packets that the originator sends, the reply entry only those that come
 //! back to the translated address.
 
@@ -56,7 +56,7 @@ use crate::clock::Time;
 use crate::error::Error;
 use crate::packet::Family;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{line, pause};
+use crate::sync::{Site, line, pause, takes_step};
 use crate::tuple::hash::{Secret, hash};
 use crate::tuple::{ConnectionId, Direction, Key, Side, Tuple};
 use arena::{Arena, NoRecord};
@@ -77,6 +77,10 @@ pub use zone::Zones;
 const SHARDS: usize = if cfg!(any(loom, miri)) { 1 } else { 64 };
 /// The bit of a slot that says "by the reply key".
 const REPLY_NODE: u32 = 1 << 31;
+/// The bit of a slot that says "of a connection that is translated": its cold line is needed, too.
+const TRANSLATED_NODE: u32 = 1 << 30;
+/// The other bits of a slot: the record's number.
+const NUMBER: u32 = TRANSLATED_NODE - 1;
 
 /// How a table is made.
 pub struct Config {
@@ -185,6 +189,16 @@ impl Probe<'_> {
     }
 }
 
+/// What the slots of a connection with these flags have beside its number.
+#[inline]
+const fn nodes_of(flags: Flags) -> u32 {
+    if flags.contains(Flags::TRANSLATED) {
+        TRANSLATED_NODE
+    } else {
+        0
+    }
+}
+
 /// The connection table.
 pub struct Table {
     secret: Secret,
@@ -250,14 +264,14 @@ impl Table {
         }
     }
 
-    /// Looks at the bucket and asks for the line of the first record that may be meant.
+    /// Looks at the bucket and asks for the lines of the first record that may be meant.
     #[must_use]
     #[inline(always)]
     pub fn probe(&self, place: Place<'_>, hash: u64) -> Probe<'_> {
         let slot = place.0.and_then(|bucket| bucket.first(tag(hash)));
         Probe(slot.map(|slot| {
-            let number = slot & !REPLY_NODE;
-            if slot & REPLY_NODE != 0 {
+            let number = slot & NUMBER;
+            if slot & TRANSLATED_NODE != 0 {
                 // The reply's key stands there.
                 line::prefetch(self.arena.cold(number));
             }
@@ -268,28 +282,18 @@ impl Table {
         }))
     }
 
-    /// Looks at the record and asks for the line of its translation, if it has one.
-    #[inline(always)]
-    pub fn prefetch_translation(&self, probe: Probe<'_>) {
-        if let Some(Probed { slot, hot }) = probe.0
-            && slot & REPLY_NODE == 0
-            && Flags::of(hot.word.load(Relaxed)).contains(Flags::TRANSLATED)
-        {
-            line::prefetch(self.arena.cold(slot));
-        }
-    }
-
     /// Nothing of this hash is in the index. Only `true` is certain.
     #[must_use]
     #[inline(always)]
     pub fn is_missed(&self, place: Place<'_>, probe: Probe<'_>, hash: u64) -> bool {
         // As `Shard::search` in a chain of one bucket: what it says is of the moment when the tags are
-        // read, if the bucket was not split before.
+        // read, if what belongs there had not left it by a split before.
         probe.0.is_none()
             && place.0.is_some_and(|bucket| {
                 bucket.first(tag(hash)).is_none()
                     && bucket.next() == 0
-                    && std::ptr::eq(self.shard(hash).address(hash), bucket)
+                    && (std::ptr::eq(self.shard(hash).address(hash), bucket)
+                        || !takes_step(Site::SearchAgain))
             })
     }
 
@@ -362,7 +366,7 @@ impl Table {
         let guard = Guard {
             table: self,
             hot,
-            number: slot & !REPLY_NODE,
+            number: slot & NUMBER,
             word,
         };
         // As `Guard::is_visible`, with both times at the top of their words instead of masked.
@@ -383,7 +387,7 @@ impl Table {
         key: &Key,
         side: Side,
     ) -> Option<Direction> {
-        if slot & REPLY_NODE != 0
+        if slot & !NUMBER != 0
             || hot.tail.load(Relaxed) != key.tail
             || hot.address.load(Relaxed) != key.address[0]
             || key.family() == Family::V6 && !self.has_addresses(slot, 0, key)
@@ -471,7 +475,7 @@ impl Table {
     /// The record of a slot, locked, if a packet with this key belongs to it.
     #[inline(always)]
     fn accept(&self, slot: u32, key: &Key, side: Side, at: &At) -> Option<(Guard<'_>, Direction)> {
-        let number = slot & !REPLY_NODE;
+        let number = slot & NUMBER;
         let hot = self.arena.hot(number);
         let found = self.lock(number, |word| self.fits(slot, hot, word, key, side))?;
         found.0.is_visible(at).then_some(found)
@@ -480,7 +484,7 @@ impl Table {
     /// The direction of a packet with this key by the record of a slot, if it belongs to it.
     #[inline(always)]
     fn fits(&self, slot: u32, hot: &Hot, word: u64, key: &Key, side: Side) -> Option<Direction> {
-        let number = slot & !REPLY_NODE;
+        let number = slot & NUMBER;
         let flags = Flags::of(word);
         if slot & REPLY_NODE == 0 {
             if hot.tail.load(Relaxed) != key.tail || hot.address.load(Relaxed) != key.address[0] {
@@ -540,7 +544,7 @@ impl Table {
 
     /// Without a lock: the record of a slot is visible and claims packets with this key.
     fn claims(&self, slot: u32, key: &Key, side: Side, at: &At) -> bool {
-        let number = slot & !REPLY_NODE;
+        let number = slot & NUMBER;
         let hot = self.arena.hot(number);
         let word = hot.word.load(Acquire);
         word & LIVE != 0
@@ -611,16 +615,17 @@ impl Table {
         self.summarise(number, new);
         // Release: pairs with the Acquire of whoever reads the word; the record is complete.
         hot.word.store(word | LOCK, Release);
+        let slot = number | nodes_of(flags);
         let linked = chain
-            .put(hash, number, &self.pool)
+            .put(hash, slot, &self.pool)
             .and_then(|()| match reply {
                 None => Ok(()),
                 Some((.., reply_hash)) => {
                     let second = reply_chain.as_ref().unwrap_or(&chain);
                     second
-                        .put(reply_hash, number | REPLY_NODE, &self.pool)
+                        .put(reply_hash, slot | REPLY_NODE, &self.pool)
                         .inspect_err(|_| {
-                            chain.take(hash, number);
+                            chain.take(hash, slot);
                         })
                 }
             });
@@ -674,10 +679,10 @@ impl Table {
 
     fn grow(&self, hash: u64) {
         let prefetch = |slot: u32| {
-            self.arena.prefetch(slot & !REPLY_NODE);
+            self.arena.prefetch(slot & NUMBER);
         };
         let hash_of = |slot: u32| {
-            let number = slot & !REPLY_NODE;
+            let number = slot & NUMBER;
             let by_reply = slot & REPLY_NODE != 0;
             self.hash(&if by_reply {
                 self.reply_key(number)

@@ -165,6 +165,30 @@ fn loom_a_search_that_does_not_look_again_misses_what_a_split_moved() {
     assert!(bad(Some(Site::SearchAgain), split) > 0);
 }
 
+/// The same question to a glance, which asks only the bucket that was the right one before.
+fn glance() -> bool {
+    let table = table();
+    let [first, second] = moving(&table);
+    insert(&table, first, 1 << 40);
+    let reader = table.clone();
+    let thread = thread::spawn(move || {
+        let hash = reader.hash(&tuple(first).key().0);
+        reader.is_missed(reader.prefetch(hash), Probe::NONE, hash)
+    });
+    insert(&table, second, 1 << 40);
+    thread.join().expect("the reader does not panic")
+}
+
+#[test]
+fn loom_a_glance_misses_nothing_while_its_bucket_is_split() {
+    assert_eq!(bad(None, glance), 0);
+}
+
+#[test]
+fn loom_a_glance_that_does_not_look_again_misses_what_a_split_moved() {
+    assert!(bad(Some(Site::SearchAgain), glance) > 0);
+}
+
 /// Is a connection ever removed by one of two copies while its bucket is split, so that the other
 /// remains, or inserted where nobody looks?
 fn split_beside_a_removal() -> bool {

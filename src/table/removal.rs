@@ -17,7 +17,7 @@
 use smallvec::SmallVec;
 
 use super::entry::{Flags, LIVE, next_life};
-use super::{Guard, Names, REPLY_NODE, Table};
+use super::{Guard, Names, REPLY_NODE, Table, nodes_of};
 use crate::packet::Family;
 use crate::sync::Ordering::{Relaxed, Release};
 
@@ -136,12 +136,11 @@ impl Table {
     /// Takes a record from the index.
     #[inline]
     fn unlink(&self, leaving: &Leaving) {
-        let (number, forward) = (leaving.number, leaving.forward);
-        self.shard(forward).lock(forward).take(forward, number);
+        let slot = leaving.number | nodes_of(Flags::of(leaving.word));
+        let forward = leaving.forward;
+        self.shard(forward).lock(forward).take(forward, slot);
         if let Some(reply) = leaving.reply {
-            self.shard(reply)
-                .lock(reply)
-                .take(reply, number | REPLY_NODE);
+            self.shard(reply).lock(reply).take(reply, slot | REPLY_NODE);
         }
     }
 

@@ -80,18 +80,11 @@ impl<'p> Transport<'p> {
     fn translate(&mut self, hints: &Hints, addresses: u64, ports: u32) {
         match self {
             Transport::Tcp(header) => {
-                put_ports(
-                    *header,
-                    tcp::CHECKSUM,
-                    Zero::Number,
-                    hints,
-                    addresses,
-                    ports,
-                );
+                put_ports(header, tcp::CHECKSUM, Zero::Number, hints, addresses, ports);
             }
             Transport::Udp(header) => {
                 put_ports(
-                    *header,
+                    header,
                     udp::CHECKSUM,
                     Zero::NoChecksum,
                     hints,
