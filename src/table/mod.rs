@@ -46,6 +46,7 @@ mod summary;
 mod sweep;
 #[cfg(all(test, not(loom)))]
 mod tests;
+mod view;
 mod walk;
 mod zone;
 
@@ -70,6 +71,7 @@ pub use guard::Guard;
 pub use removal::{Removal, STAGE};
 pub use summary::{Address, Wanted};
 pub use sweep::{Judge, Over, Sweep, SweepAt, Swept};
+pub use view::View;
 pub use walk::{Names, Walk};
 pub use zone::Zones;
 
@@ -299,82 +301,6 @@ impl Table {
         at: &At,
     ) -> Option<(Guard<'_>, Direction)> {
         self.accept(probe.0?.slot, key, side, at)
-    }
-
-    /// [`Table::find_probed`] for what is most common, in few steps: the record has none of the flags
-    /// `without`, is not translated unless those are meant, too, nobody holds its lock, and its
-    /// protocol's state is `ready`. `None` says nothing.
-    #[must_use]
-    #[inline(always)]
-    pub fn find_ready<'t, const TRANSLATED: bool>(
-        &'t self,
-        probe: Probe<'t>,
-        key: &Key,
-        side: Side,
-        at: &At,
-        without: Flags,
-        ready: impl Fn([u64; 3]) -> bool,
-    ) -> Option<(Guard<'t>, Direction)> {
-        let Probed { slot, hot } = probe.0?;
-        // Acquire: pairs with the Release of the store that gave the record this word.
-        let word = hot.word.load(Acquire);
-        let without = if TRANSLATED {
-            without
-        } else {
-            without.and(Flags::TRANSLATED)
-        };
-        if word & (without.put(LOCK) | LIVE) != LIVE {
-            return None;
-        }
-        let direction = if TRANSLATED {
-            self.fits(slot, word, key, side)?
-        } else {
-            self.fits_plainly(slot, hot, word, key, side)?
-        };
-        if !ready(guard::protocol(hot)) {
-            return None;
-        }
-        // Acquire: as above; on success the word is the one for which everything was compared.
-        hot.word
-            .compare_exchange(word, word | LOCK, Acquire, Relaxed)
-            .ok()?;
-        let guard = Guard {
-            table: self,
-            hot,
-            number: slot & !REPLY_NODE,
-            word,
-        };
-        // As `Guard::is_visible`, with both times at the top of their words instead of masked.
-        let expired = hot.expiry.load(Relaxed) << 16 <= at.now.as_millis() << 16;
-        if expired && !guard.flags().contains(Flags::HELD) || guard.epoch() != at.epoch {
-            return None;
-        }
-        Some((guard, direction))
-    }
-
-    /// [`Table::fits`] for a record that is not translated.
-    #[inline(always)]
-    fn fits_plainly(
-        &self,
-        slot: u32,
-        hot: &Hot,
-        word: u64,
-        key: &Key,
-        side: Side,
-    ) -> Option<Direction> {
-        if slot & REPLY_NODE != 0
-            || hot.tail.load(Relaxed) != key.tail
-            || hot.address.load(Relaxed) != key.address[0]
-            || key.family() == Family::V6 && self.forward_key(slot) != *key
-        {
-            return None;
-        }
-        let high = Flags::of(word).contains(Flags::ORIGINATOR_HIGH);
-        Some(if high == matches!(side, Side::High) {
-            Direction::Original
-        } else {
-            Direction::Reply
-        })
     }
 
     #[inline(never)]
