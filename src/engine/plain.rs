@@ -31,6 +31,35 @@ const fn kind(flags: Flags, direction: Direction) -> (bool, bool) {
     }
 }
 
+/// Translates a plain packet, which leaves as `after`. When it cannot be, nothing is changed.
+#[inline(always)]
+pub(super) fn rewrite_plain<P: Descriptor>(
+    packet: &mut P,
+    slot: &Slot<'_>,
+    after: &Tuple,
+    flags: Flags,
+    direction: Direction,
+    metadata: &mut Metadata,
+) -> Result<Modified, Reason> {
+    let (source, destination) = kind(flags, direction);
+    let hints = packet.hints();
+    let change = Change {
+        src: source.then_some(after.src),
+        dst: destination.then_some(after.dst),
+        sport: Some(after.sport),
+        dport: Some(after.dport),
+    };
+    let bytes = packet.bytes_mut();
+    rewrite::plain(bytes, after.family, &slot.segment, &hints, &change)?;
+    metadata.state |= (u8::from(source) * state::SNAT) | (u8::from(destination) * state::DNAT);
+    Ok(Modified {
+        source,
+        destination,
+        l4_partial: hints.l4_checksum == Checksum::Partial,
+        ..Modified::default()
+    })
+}
+
 impl<'e> Batch<'e> {
     /// Deals with a plain packet that did not go straight. `None`: nothing was changed.
     #[inline(always)]
@@ -120,24 +149,9 @@ impl<'e> Batch<'e> {
         direction: Direction,
         metadata: &mut Metadata,
     ) -> Modified {
-        let (source, destination) = kind(flags, direction);
-        let hints = packet.hints();
-        let change = Change {
-            src: source.then_some(after.src),
-            dst: destination.then_some(after.dst),
-            sport: Some(after.sport),
-            dport: Some(after.dport),
-        };
-        let bytes = packet.bytes_mut();
-        if let Err(reason) = rewrite::plain(bytes, after.family, &slot.segment, &hints, &change) {
-            return self.untranslated(reason, metadata);
-        }
-        metadata.state |= (u8::from(source) * state::SNAT) | (u8::from(destination) * state::DNAT);
-        Modified {
-            source,
-            destination,
-            l4_partial: hints.l4_checksum == Checksum::Partial,
-            ..Modified::default()
+        match rewrite_plain(packet, slot, after, flags, direction, metadata) {
+            Ok(modified) => modified,
+            Err(reason) => self.untranslated(reason, metadata),
         }
     }
 

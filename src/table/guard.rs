@@ -8,7 +8,7 @@ use crate::clock::Time;
 use crate::packet::Family;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::Ordering::Release;
-use crate::sync::{Site, fence, ordering, takes_step};
+use crate::sync::{Site, ordering};
 use crate::tuple::{ConnectionId, Direction, Key, Tuple, Zone};
 
 /// A connection that this thread has to itself until the guard is dropped.
@@ -311,11 +311,6 @@ impl<'t> Guard<'t> {
     /// Writes a new connection into the record, which nobody else can find yet.
     pub(super) fn fill(&self, new: &New, forward: &Key, epoch: u32) {
         let hot = self.hot;
-        // Release: pairs with the Acquire of `View::holds`. Whoever sees any of this sees that the former
-        // life is over.
-        if takes_step(Site::FillFence) {
-            fence(Release);
-        }
         hot.address.store(forward.address[0], Relaxed);
         hot.tail.store(forward.tail, Relaxed);
         hot.expiry

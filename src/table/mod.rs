@@ -57,7 +57,7 @@ use crate::clock::Time;
 use crate::error::Error;
 use crate::packet::Family;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{line, pause};
+use crate::sync::{Site, fence, line, pause, takes_step};
 use crate::tuple::hash::{Secret, hash};
 use crate::tuple::{ConnectionId, Direction, Key, Side, Tuple};
 use arena::{Arena, NoRecord};
@@ -502,6 +502,11 @@ impl Table {
         let life = if generation(before) == 0 {
             next_life(before)
         } else {
+            // Release: pairs with the Acquire of `View::holds`. Whoever sees anything of the new life sees
+            // that the former one is over.
+            if takes_step(Site::FillFence) {
+                fence(Release);
+            }
             before
         };
         let word = flags.put(life | LIVE);

@@ -10,8 +10,8 @@
 //! ([`View::lock`]), and all that was read stays true.
 //!
 //! Why it is enough to look at the word twice: what identifies a record is written only between two
-//! lives, after a fence ([`fill`](super::Guard)). Whoever reads such a value, and after a fence of its
-//! own the word, sees that the former life is over.
+//! lives, and the second one's begins with a fence ([`Table::insert`]). Whoever reads such a value, and after
+//! a fence of its own the word, sees that the former life is over.
 
 use super::entry::{Flags, Hot, LIVE, LOCK, MILLIS, generation};
 use super::guard::{self, Guard};
@@ -90,7 +90,7 @@ impl<'t> View<'t> {
     #[must_use]
     #[inline(always)]
     pub fn holds(&self) -> bool {
-        // Acquire: pairs with the Release fence before a record is filled.
+        // Acquire: pairs with the Release fence before a record is filled again.
         if takes_step(Site::ViewFence) {
             fence(Acquire);
         }
