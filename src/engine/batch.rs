@@ -187,6 +187,16 @@ impl<'e> Batch<'e> {
         }
     }
 
+    /// Asks for the lines of translations, after stage 2.
+    #[inline(always)]
+    pub(super) fn prefetch_translations<P>(&self, packets: &[P], slots: &[Slot<'e>]) {
+        for (_, slot) in packets.iter().zip(slots) {
+            if slot.is_looked_up() {
+                self.engine.table.prefetch_translation(slot.probe);
+            }
+        }
+    }
+
     /// The connection of a packet that was looked up.
     pub(super) fn find_slot(&self, slot: &Slot<'e>) -> Option<(Guard<'e>, Direction)> {
         if !slot.is_looked_up() {
@@ -222,11 +232,7 @@ impl<'e> Batch<'e> {
         }
         let translating = self.action.nat.is_some();
         if translating {
-            for (_, slot) in packets.iter().zip(slots.iter()) {
-                if slot.is_looked_up() {
-                    self.engine.table.prefetch_translation(slot.probe);
-                }
-            }
+            self.prefetch_translations(packets, slots);
         }
         for (packet, slot) in packets.iter_mut().zip(slots.iter_mut()) {
             let done = if slot.prepared != Prepared::Plain {

@@ -134,6 +134,9 @@ impl Engine {
             flags.insert(Flags::FLOW.and(Flags::HELD));
             guard.set_flags(flags);
             table.add(Count::Added, 1);
+            if flags.contains(Flags::TRANSLATED) {
+                table.set_translates();
+            }
         }
         guard.set_expiry(now.plus(self.flow_timeout(guard, table)));
     }

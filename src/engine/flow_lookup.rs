@@ -29,20 +29,24 @@ const REFRESH: u64 = 1_000;
 pub(super) struct Lookup<'t> {
     table: &'t FlowTable,
     timeout: u64,
-    /// Flows that expire later than this were refreshed a moment ago.
+    translates: bool,
+    /// Of flows that expire later than this nothing is to be written: they were refreshed a moment ago,
+    /// and their packets are not counted.
     fresh: Time,
     hits: usize,
     refused: usize,
 }
 
 impl<'t> Lookup<'t> {
-    fn new(table: &'t FlowTable, now: Time) -> Lookup<'t> {
+    fn new(table: &'t FlowTable, now: Time, accounting: bool) -> Lookup<'t> {
         let timeout = table.timeout();
+        // No flow waits for longer than the table says, and some not as long.
+        let fresh = now.plus(timeout - REFRESH.min(timeout));
         Lookup {
             table,
             timeout,
-            // No flow waits for longer than the table says, and some not as long.
-            fresh: now.plus(timeout - REFRESH.min(timeout)),
+            translates: table.translates(),
+            fresh: if accounting { Time::MAX } else { fresh },
             hits: 0,
             refused: 0,
         }
@@ -72,16 +76,14 @@ where
         (others, lookup, hit): (&mut Others, &mut Lookup<'_>, &mut H),
     ) {
         self.look_up(packets, slots, others);
-        for (_, slot) in packets.iter().zip(slots.iter()) {
-            if slot.is_looked_up() {
-                self.engine.table.prefetch_translation(slot.probe);
-            }
+        if lookup.translates {
+            self.prefetch_translations(packets, slots);
         }
         for (packet, slot) in packets.iter_mut().zip(slots.iter()) {
-            let found = match self.look_at_flow(packet, slot, lookup) {
-                Some(()) => Found::Yes,
-                None => self.flow(packet, slot, others, lookup),
-            };
+            let found = self
+                .look_at_flow(packet, slot, lookup)
+                .or_else(|| self.look_closely_at_flow(packet, slot, lookup))
+                .map_or_else(|| self.flow(packet, slot, others, lookup), |()| Found::Yes);
             match found {
                 Found::Yes => {
                     lookup.hits += 1;
@@ -104,7 +106,7 @@ impl<'e> Batch<'e> {
     ) -> usize {
         let processor = self.engine.processor;
         let mut others = Others::new();
-        let mut lookup = Lookup::new(table, self.at.now);
+        let mut lookup = Lookup::new(table, self.at.now, self.switches.accounting);
         let all = packets.len();
         with_slots(all, |slots| {
             for packets in packets.chunks_mut(STAGE) {
@@ -149,9 +151,53 @@ impl<'e> Batch<'e> {
         }
     }
 
-    /// Deals with a plain packet of a flow that nobody is writing to. `None`: nothing was changed.
+    /// Deals with a plain packet of an answered flow of which nothing is to be written. `None`: nothing
+    /// was changed.
     #[inline(always)]
     fn look_at_flow<P: Descriptor>(
+        &mut self,
+        packet: &mut P,
+        slot: &Slot<'e>,
+        lookup: &Lookup<'_>,
+    ) -> Option<()> {
+        if slot.prepared != Prepared::Plain {
+            return None;
+        }
+        let table = &self.engine.table;
+        let (key, side) = (&slot.key, slot.side);
+        let with = Flags::FLOW.and(Flags::SEEN_REPLY);
+        let without = Flags::LABEL.and(Flags::RELATED);
+        let (view, direction) = table.view::<false>(slot.probe, key, side, with, without)?;
+        // What expires so late has not expired.
+        if view.expires() <= lookup.fresh || view.epoch() != self.at.epoch {
+            return None;
+        }
+        if !flow_table::is_fast(&slot.segment, key.family(), packet.bytes()) {
+            return None;
+        }
+        let mark = view.mark();
+        let original = packet.wants_original().then(|| view.names().original());
+        if !view.holds() {
+            return None;
+        }
+        let reply = direction == Direction::Reply;
+        packet.set_metadata(&Metadata {
+            connection: view.id(),
+            state: state::TRK | state::EST | if reply { state::RPL } else { 0 },
+            reply,
+            zone: self.action.zone,
+            mark,
+            ..Metadata::default()
+        });
+        if let Some(original) = &original {
+            packet.set_original(Some(original));
+        }
+        Some(())
+    }
+
+    /// Deals with a plain packet of any flow that nobody else is writing to. `None`: nothing was changed.
+    #[inline(never)]
+    fn look_closely_at_flow<P: Descriptor>(
         &mut self,
         packet: &mut P,
         slot: &Slot<'e>,
@@ -164,9 +210,11 @@ impl<'e> Batch<'e> {
         let (key, side) = (&slot.key, slot.side);
         let (view, direction) = table.view::<true>(slot.probe, key, side, Flags::FLOW, any)?;
         let flags = view.flags();
-        let family = slot.key.family();
-        let fast = flow_table::is_fast(&slot.segment, family, packet.bytes(), direction, flags);
-        if !fast || !view.is_visible(&self.at) {
+        let answered = flags.contains(Flags::SEEN_REPLY) || direction == Direction::Original;
+        let fast = answered && flow_table::is_fast(&slot.segment, key.family(), packet.bytes());
+        let related = flags.contains(Flags::RELATED);
+        // Of a related connection the tuple of its parent is told.
+        if !fast || !view.is_visible(&self.at) || related && packet.wants_original() {
             return None;
         }
         let mut metadata = self.verdict_of_flow(view.id(), flags, direction);
@@ -175,27 +223,17 @@ impl<'e> Batch<'e> {
             Direction::Original => view.names().reply().reversed(),
             Direction::Reply => view.names().original().reversed(),
         });
-        let original = if !packet.wants_original() {
+        let original = packet.wants_original().then(|| view.names().original());
+        let locked = if view.expires() > lookup.fresh && !flags.contains(Flags::LABEL) {
+            if !view.holds() {
+                return None;
+            }
             None
-        } else if flags.contains(Flags::RELATED) {
-            // The tuple of its parent is told.
-            return None;
         } else {
-            Some(view.names().original())
+            let guard = view.lock()?;
+            verdict::read_mark_and_label(&guard, &mut metadata);
+            Some(guard)
         };
-        let expires = view.expires();
-        let locked =
-            if expires > lookup.fresh && !self.switches.accounting && !flags.contains(Flags::LABEL)
-            {
-                if !view.holds() {
-                    return None;
-                }
-                None
-            } else {
-                let guard = view.lock()?;
-                verdict::read_mark_and_label(&guard, &mut metadata);
-                Some(guard)
-            };
         let modified = match &after {
             // It may fail, and nothing was changed then.
             Some(after) => {
@@ -204,20 +242,20 @@ impl<'e> Batch<'e> {
             None => Modified::default(),
         };
         if let Some(guard) = locked {
-            self.flow_used(guard, direction, slot.segment.ip_len(), lookup);
-        }
-        if let Some(original) = &original {
-            packet.set_original(Some(original));
+            drop(self.use_flow(guard, direction, slot.segment.ip_len(), lookup));
         }
         packet.set_metadata(&metadata);
         if after.is_some() {
             packet.set_modified(modified);
         }
+        if let Some(original) = &original {
+            packet.set_original(Some(original));
+        }
         Some(())
     }
 
     /// A flow lives on, and counts the packet that says so.
-    fn flow_used(
+    fn use_flow(
         &self,
         mut guard: Guard<'e>,
         direction: Direction,
@@ -279,7 +317,7 @@ impl<'e> Batch<'e> {
                 Err(_) => return Found::Refused,
             }
         }
-        let guard = self.flow_used(guard, direction, facts.ip_len(), lookup);
+        let guard = self.use_flow(guard, direction, facts.ip_len(), lookup);
         if packet.wants_original() {
             self.write_original(packet, guard);
         } else {

@@ -32,7 +32,7 @@ const fn kind(flags: Flags, direction: Direction) -> (bool, bool) {
 }
 
 /// Translates a plain packet, which leaves as `after`. When it cannot be, nothing is changed.
-#[inline(always)]
+#[inline]
 pub(super) fn rewrite_plain<P: Descriptor>(
     packet: &mut P,
     slot: &Slot<'_>,

@@ -43,6 +43,7 @@ const COUNTS: usize = Count::ALL.len();
 pub struct FlowTable {
     zone: Zone,
     timeout: AtomicU64,
+    translates: AtomicBool,
     counts: Counters<COUNTS>,
 }
 
@@ -62,6 +63,17 @@ impl FlowTable {
     /// Sets it. Flows that are in the table follow with their next packets.
     pub fn set_timeout(&self, millis: u64) {
         self.timeout.store(millis.max(1), Ordering::Relaxed);
+    }
+
+    /// A translated connection entered at some time: a hint that lines of translations are wanted.
+    #[must_use]
+    pub fn translates(&self) -> bool {
+        self.translates.load(Ordering::Relaxed)
+    }
+
+    /// A translated connection enters.
+    pub fn set_translates(&self) {
+        self.translates.store(true, Ordering::Relaxed);
     }
 
     /// A count.
@@ -139,6 +151,7 @@ impl FlowTables {
             table: StdArc::new(FlowTable {
                 zone,
                 timeout: AtomicU64::new(TIMEOUT),
+                translates: AtomicBool::new(false),
                 counts: Counters::new(),
             }),
             references: 0,
@@ -239,22 +252,15 @@ pub fn passage(facts: &Facts, bytes: &[u8], direction: Direction, flags: Flags) 
     }
 }
 
-/// Whether a plain packet takes the fast path, as [`passage`] says.
+/// Whether a plain packet may take the fast path by its headers, as [`passage`] says.
 #[must_use]
 #[inline(always)]
-pub fn is_fast(
-    segment: &Segment,
-    family: Family,
-    bytes: &[u8],
-    direction: Direction,
-    flags: Flags,
-) -> bool {
+pub fn is_fast(segment: &Segment, family: Family, bytes: &[u8]) -> bool {
     let moves_on = segment.proto != proto::TCP
         || bytes
             .get(usize::from(segment.l4) + TCP_FLAGS)
             .is_some_and(|flags| flags & (tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST) == 0);
-    let answered = direction == Direction::Original || flags.contains(Flags::SEEN_REPLY);
-    moves_on && answered && may_travel(usize::from(segment.l3), family, bytes)
+    moves_on && may_travel(usize::from(segment.l3), family, bytes)
 }
 
 /// Offset of the flags in a TCP header.

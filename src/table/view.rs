@@ -53,6 +53,13 @@ impl<'t> View<'t> {
         Time::from_millis(self.hot.expiry.load(Relaxed) & MILLIS)
     }
 
+    /// The epoch of its zone in which it was created.
+    #[must_use]
+    #[inline(always)]
+    pub fn epoch(&self) -> u32 {
+        self.hot.epoch.load(Relaxed)
+    }
+
     /// Mark.
     #[must_use]
     #[inline(always)]
@@ -150,7 +157,7 @@ impl Table {
         if word & (without.put(LOCK) | wanted) != wanted {
             return None;
         }
-        let direction = if TRANSLATED {
+        let direction = if TRANSLATED && Flags::of(word).contains(Flags::TRANSLATED) {
             self.fits(slot, word, key, side)?
         } else {
             self.fits_plainly(slot, hot, word, key, side)?
