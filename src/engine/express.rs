@@ -38,9 +38,9 @@ pub(super) struct Straight {
     named: u64,
     zone: Zone,
     /// When an established TCP connection without a policy of its own expires.
-    tcp: Time,
+    pub(super) tcp: Time,
     /// The same of an answered UDP one.
-    udp: Time,
+    pub(super) udp: Time,
 }
 
 impl Straight {
@@ -250,7 +250,7 @@ impl<'e> Batch<'e> {
     /// `class` now.
     #[cold]
     #[inline(never)]
-    fn refresh(&self, guard: &mut Guard<'e>, class: Class) {
+    pub(super) fn refresh(&self, guard: &mut Guard<'e>, class: Class) {
         let wait = self.engine.timeouts.millis(guard.policy(), class);
         guard.set_expiry(self.at.now.plus(wait));
     }

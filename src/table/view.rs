@@ -171,6 +171,26 @@ impl Table {
         Some((view, direction))
     }
 
+    /// The connection with this id, as of [`Table::view`] for the flags. `None` says nothing.
+    #[must_use]
+    #[inline(always)]
+    pub fn view_of(&self, id: ConnectionId, with: Flags, without: Flags) -> Option<View<'_>> {
+        let number = self.arena.check(id.number())?;
+        let hot = self.arena.hot(number);
+        // Acquire: as above.
+        let word = hot.word.load(Acquire);
+        let wanted = with.put(LIVE);
+        if word & (without.put(LOCK) | wanted) != wanted || generation(word) != id.generation() {
+            return None;
+        }
+        Some(View {
+            table: self,
+            hot,
+            number,
+            word,
+        })
+    }
+
     /// [`Table::find_probed`] for what is most common, in few steps: a record as of [`Table::view`] whose
     /// protocol's state is `ready`. `None` says nothing.
     #[must_use]
