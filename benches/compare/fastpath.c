@@ -2,17 +2,15 @@
  * established packets are looked up instead of being tracked, and the cache of merged flows.
  *
  * Both are measured with the packets of the workload "established", and with the same packets by way of
- * the tracker in the same process. Merged flows are those of a pipeline of three zones: three ct()
- * actions, recirculation between them. What it costs without the cache is the tracker's part alone: the
- * datapath's own tables, which a cache saves as well, are not there. */
-#include <string.h>
-
-#include "engine_ctoffload.h"
+ * the tracker in the same process. Merged flows are those of a pipeline of three
+ * zones. What it costs without the cache is the tracker's part alone: the datapath's own tables, which a
+ * cache saves as well, are not there. */
 #include "team.h"
 #include "traffic.h"
 #include "workload.h"
+#include "zones.h"
 
-enum { RINGS = 256, WARM_UP = 16, ZONES = 3 };
+enum { RINGS = 256, WARM_UP = 16 };
 
 struct fastpath {
     const struct cell *cell;
@@ -28,18 +26,9 @@ struct fastpath {
 typedef void way(struct fastpath *, struct worker *);
 
 static void
-track(struct worker *worker, struct ct_packet *packet, unsigned n, uint16_t zone)
-{
-    struct ct_action action = { .size = sizeof action, .zone = zone };
-
-    engine_must(conntrack_execute(worker->lane->tracker, packet, n, &action, worker->now),
-                "conntrack_execute");
-}
-
-static void
 by_tracker(struct fastpath *fast, struct worker *worker)
 {
-    track(worker, worker->lane->packets, BATCH, fast->flows.zone);
+    zones_track(worker->lane, 0, BATCH, fast->flows.zone, worker->now);
 }
 
 static void
@@ -52,7 +41,7 @@ by_flow_table(struct fastpath *fast, struct worker *worker)
                 "ct_flow_table_lookup");
     for (unsigned i = 0; found < BATCH && i < BATCH; i++) {
         if (!packets[i].ct_state) {
-            track(worker, &packets[i], 1, fast->flows.zone);
+            zones_track(worker->lane, i, 1, fast->flows.zone, worker->now);
         }
     }
     fast->found += found;
@@ -63,76 +52,14 @@ by_three_zones(struct fastpath *fast, struct worker *worker)
 {
     (void) fast;
     for (uint16_t zone = 1; zone <= ZONES; zone++) {
-        track(worker, worker->lane->packets, BATCH, zone);
+        zones_track(worker->lane, 0, BATCH, zone, worker->now);
     }
 }
 
-/* The filters that a packet meets are named by the number of passes before it, from one on. */
 static void
 by_cache(struct fastpath *fast, struct worker *worker)
 {
-    struct ct_packet *packets = worker->lane->packets;
-    struct conntrack *tracker = worker->lane->tracker;
-    const struct ct_merged_flow *flows[BATCH] = { NULL };
-    uint64_t visit;
-
-    for (unsigned i = 0; i < BATCH; i++) {
-        packets[i].trace = &fast->traces[i];
-    }
-    engine_must(ct_fastpath_lookup(tracker, packets, NULL, BATCH, worker->now, flows, &visit),
-                "ct_fastpath_lookup");
-    engine_must(ct_fastpath_done(tracker, &visit), "ct_fastpath_done");
-    for (unsigned i = 0; i < BATCH; i++) {
-        if (flows[i]) {
-            fast->found++;
-            continue;
-        }
-        for (uint16_t zone = 1; zone <= ZONES; zone++) {
-            ct_trace_filter(packets[i].trace, zone);
-            track(worker, &packets[i], 1, zone);
-        }
-        ct_trace_filter(packets[i].trace, ZONES + 1);
-        engine_must(ct_trace_end(tracker, packets[i].trace), "ct_trace_end");
-    }
-}
-
-static struct ct_field_match
-match(uint32_t field, uint8_t value, uint8_t mask)
-{
-    struct ct_field_match match = { .field = field };
-
-    match.value[15] = value;
-    match.mask[15] = mask;
-    return match;
-}
-
-/* Every filter but the first is for packets of established connections. */
-static void
-tell_filters(struct conntrack *tracker)
-{
-    for (uint8_t chain = 0; chain <= ZONES; chain++) {
-        struct ct_action action = { .size = sizeof action, .zone = chain + 1u };
-        struct ct_field_match matches[] = {
-            match(CT_FIELD_RECIRCULATION, chain, 0xff),
-            match(CT_FIELD_CT_STATE, CT_STATE_ESTABLISHED, CT_STATE_ESTABLISHED),
-        };
-        struct ct_flow_action actions[] = {
-            { .kind = chain < ZONES ? CT_FLOW_CT : CT_FLOW_OUTPUT,
-              .number = chain < ZONES ? 0 : 2,
-              .ct = chain < ZONES ? &action : NULL },
-            { .kind = CT_FLOW_RECIRCULATE, .number = chain + 1u },
-        };
-        struct ct_flow_filter filter = {
-            .size = sizeof filter,
-            .cookie = chain + 1u,
-            .matches = matches,
-            .n_matches = chain ? 2 : 1,
-            .actions = actions,
-            .n_actions = chain < ZONES ? 2 : 1,
-        };
-
-        engine_must(ct_flow_filter_add(tracker, &filter), "ct_flow_filter_add");
-    }
+    fast->found += zones_fastpath(worker->lane, fast->traces, worker->now);
 }
 
 /* One packet of a flow chosen by 'draw', in a random direction. */
@@ -234,19 +161,13 @@ merged_member(struct team *team, unsigned number, void *context)
     struct fastpath *fast = context;
     struct conntrack *tracker = fast->engine->tracker;
     struct worker *worker = worker_new(fast->engine, number, fast->cell->headers);
-    struct ct_fastpath_config config = {
-        .size = sizeof config,
-        .flows = 2 * fast->flows.count,
-        .traces = 2 * fast->flows.count,
-    };
 
     (void) team;
     for (fast->flows.zone = 1; fast->flows.zone <= ZONES; fast->flows.zone++) {
         worker_open(worker, &fast->flows, 0, fast->flows.count);
     }
     report("tracked_ns_per_packet", measure(fast, worker, by_three_zones));
-    engine_must(ct_fastpath_enable(tracker, &config), "ct_fastpath_enable");
-    tell_filters(tracker);
+    zones_enable(tracker, 2 * fast->flows.count);
     send_all(fast, worker, by_cache);
     engine_must(ct_merge_run(tracker, 0, worker->now, NULL), "ct_merge_run");
     report("ns_per_packet", measure(fast, worker, by_cache));

@@ -12,11 +12,12 @@
 
 #include <valgrind/callgrind.h>
 
-#include "traffic.h"
+#include "count.h"
+#include "workload.h"
 
-enum { CONNECTIONS = 1024, HOUR_MS = 3600 * 1000 };
+enum { HOUR_MS = 3600 * 1000 };
 
-static const struct translation pool = {
+const struct translation pool = {
     .choose = true, .first = 0xcb007101, .last = 0xcb007110, /* 203.0.113.1 to .16 */
 };
 
@@ -56,13 +57,6 @@ __wrap_engine_sweep(struct engine *engine, long long now_ms)
     return swept;
 }
 
-/* An engine, flows for it to track, and who sends their packets. */
-struct scene {
-    struct engine *engine;
-    struct flows flows;
-    struct worker *worker;
-};
-
 static struct scene
 scene_new(enum family family, enum transport transport, const struct translation *nat,
           uint32_t limit)
@@ -79,7 +73,7 @@ scene_new(enum family family, enum transport transport, const struct translation
     return scene;
 }
 
-static struct scene
+struct scene
 scene_open(enum family family, enum transport transport, const struct translation *nat)
 {
     struct scene scene = scene_new(family, transport, nat, 4 * CONNECTIONS);
@@ -95,8 +89,7 @@ begin(void)
     counting = true;
 }
 
-/* What was counted since begin() is the workload's, for each of the connections. */
-static void
+void
 end(const struct scene *scene, const char *workload)
 {
     counting = false;
@@ -106,12 +99,9 @@ end(const struct scene *scene, const char *workload)
     engine_rest();
 }
 
-/* A batch of data packets of the flows from 'first' on, directions in turn. */
-static void
-send_batch(struct scene *scene, uint32_t first)
+void
+put_batch(struct scene *scene, uint32_t first)
 {
-    struct request request = flows_request(&scene->flows, false);
-
     for (unsigned i = 0; i < BATCH; i++) {
         uint8_t state;
         struct packet packet =
@@ -119,10 +109,18 @@ send_batch(struct scene *scene, uint32_t first)
 
         worker_put(scene->worker, i, &packet, state);
     }
-    worker_send(scene->worker, 0, &request);
 }
 
 static void
+send_batch(struct scene *scene, uint32_t first)
+{
+    struct request request = flows_request(&scene->flows, false);
+
+    put_batch(scene, first);
+    worker_send(scene->worker, 0, &request);
+}
+
+void
 send_all(struct scene *scene)
 {
     for (uint32_t first = 0; first < CONNECTIONS; first += BATCH) {
@@ -261,6 +259,9 @@ main(void)
     full("refused-udp4", false);
     full("evicting-udp4", true);
     sweep();
+    for (const struct workload *workload = engine_workloads; workload->name; workload++) {
+        bad += workload->run(NULL);
+    }
     fflush(stdout);
     _Exit(bad != 0);
 }

@@ -28,7 +28,7 @@ use super::express::Straight;
 use super::flow::FlowTableRef;
 use super::follow;
 use super::fragments::Fragments;
-use super::slot::{Others, Prepared, STAGE, Slot};
+use super::slot::{Others, Prepared, STAGE, Slot, with_slots};
 use super::statistics::{Counter, Tally};
 use super::translate;
 use crate::alg::expect::Parent;
@@ -42,9 +42,6 @@ use crate::table::{At, Flags, Guard, Name, Probe};
 use crate::track::timeout::Class;
 use crate::track::{self, Outcome, handover};
 use crate::tuple::{Direction, Key, Tuple};
-
-/// A batch with no more packets than these is a small one.
-const FEW: usize = 4;
 
 /// Connections that are not held to their window: packets of them may have gone by unseen.
 pub(super) const LIBERAL: Flags = Flags::LIBERAL.and(Flags::HELD).and(Flags::RELEARN);
@@ -157,23 +154,16 @@ impl<'e> Batch<'e> {
     pub(super) fn run<P: Descriptor, F: Fragments<P>>(mut self, packets: &mut [P], fragments: &F) {
         let processor = self.engine.processor;
         let mut others = Others::new();
-        // Making the slots costs by their number, so few packets get few.
-        if packets.len() == 1 {
-            let slots = &mut [Slot::EMPTY];
-            processor.run(&mut self, packets, slots, (&mut others, fragments));
-        } else if packets.len() <= FEW {
-            let slots = &mut [Slot::EMPTY; FEW];
-            processor.run(&mut self, packets, slots, (&mut others, fragments));
-        } else {
-            let slots = &mut [Slot::EMPTY; STAGE];
+        with_slots(packets.len(), |slots| {
             for packets in packets.chunks_mut(STAGE) {
                 processor.run(&mut self, packets, slots, (&mut others, fragments));
             }
-        }
+        });
         self.engine.statistics.add(&self.tally);
     }
 
     /// Stages 0 to 2 for packets that are all to be looked up.
+    #[inline(always)]
     pub(super) fn look_up<P: Descriptor>(
         &mut self,
         packets: &[P],

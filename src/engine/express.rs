@@ -38,9 +38,9 @@ pub(super) struct Straight {
     named: u64,
     zone: Zone,
     /// When an established TCP connection without a policy of its own expires.
-    tcp: Time,
+    pub(super) tcp: Time,
     /// The same of an answered UDP one.
-    udp: Time,
+    pub(super) udp: Time,
 }
 
 impl Straight {
@@ -241,7 +241,7 @@ impl<'e> Batch<'e> {
     /// `class` now. Moves the guard, as the usual way has it in registers.
     #[cold]
     #[inline(never)]
-    fn refreshed(&self, mut guard: Guard<'e>, class: Class) -> Guard<'e> {
+    pub(super) fn refreshed(&self, mut guard: Guard<'e>, class: Class) -> Guard<'e> {
         let wait = self.engine.timeouts.millis(guard.policy(), class);
         guard.set_expiry(self.at.now.plus(wait));
         guard

@@ -14,6 +14,8 @@
 //! and goes the normal way, untouched: FIN, SYN and RST, fragments, what is out of its window. A packet
 //! that misses and can be merged begins its trace here.
 
+use smallvec::SmallVec;
+
 use super::Engine;
 use super::action::Action;
 use super::batch::{Batch, LIBERAL};
@@ -22,14 +24,18 @@ use super::offload::LESSONS;
 use super::slot::STAGE;
 use super::statistics::Counter;
 use crate::clock::Time;
-use crate::merge::flow::Key;
-use crate::merge::key::{Tunnel, key_of};
+use crate::merge::flow::{Field, Key};
+use crate::merge::key::{Parsed, Tunnel, key_into};
 use crate::merge::merged::{Flow, Passing, Used};
 use crate::merge::statistics::Count;
 use crate::merge::store::Store;
 use crate::packet::tcp_flags::{FIN, RST, SYN};
-use crate::packet::{self, Facts, Transport, proto, rewrite};
+use crate::packet::{
+    self, Addresses, Facts, Family, Hints, Plain, Segment, Tcp, Transport, proto, rewrite,
+};
 use crate::reason::Reason;
+use crate::sync::line;
+use crate::sync::processor::Loop;
 use crate::sync::shelf::Visit;
 use crate::table::{At, Flags, Guard};
 use crate::track::timeout::Class;
@@ -38,20 +44,78 @@ use crate::tuple::Direction;
 
 /// A packet between the stages.
 struct Slot<'v> {
-    facts: Facts,
-    key: Key,
+    prepared: Prepared,
+    segment: Segment,
     hash: u64,
-    state: Prepared,
+    /// Where its flow may be.
+    hint: Option<usize>,
     flow: Option<&'v Flow>,
+    key: Key,
+}
+
+/// The facts of the packets of a stage that are not plain.
+type Others = SmallVec<[Facts; STAGE]>;
+
+impl Slot<'_> {
+    const EMPTY: Self = Slot {
+        prepared: Prepared::Pass,
+        segment: Segment::NONE,
+        hash: 0,
+        hint: None,
+        flow: None,
+        key: Key::NONE,
+    };
+
+    /// Keeps what a plain packet with these bytes says.
+    #[inline(always)]
+    fn keep_plain<A: Addresses>(
+        &mut self,
+        family: Family,
+        plain: &Plain<A>,
+        bytes: &[u8],
+    ) -> Option<Parsed> {
+        let (segment, ports) = (plain.segment, plain.ends.ports);
+        let (src, dst) = plain.ends.addresses.apart();
+        self.prepared = Prepared::Plain(family);
+        self.segment = segment;
+        Some(Parsed {
+            l3: segment.l3,
+            family,
+            src,
+            dst,
+            proto: segment.proto,
+            sport: (ports >> 16) as u16,
+            dport: ports as u16,
+            flags: if segment.proto == proto::TCP {
+                segment.numbers(bytes)?.flags
+            } else {
+                0
+            },
+        })
+    }
+
+    /// The facts of the packet with these bytes, if a merged flow may carry it.
+    fn facts(&self, bytes: &[u8], others: &Others) -> Option<Facts> {
+        match self.prepared {
+            Prepared::Pass => None,
+            Prepared::Plain(family) => {
+                let ends = (self.key.get(Field::IpSrc), self.key.get(Field::IpDst));
+                Facts::of_plain(family, ends, &self.segment, bytes)
+            }
+            Prepared::Other(number) => others.get(usize::from(number)).copied(),
+        }
+    }
 }
 
 /// What stage 1 made of a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Prepared {
-    /// It may have a merged flow.
-    Look,
-    /// It never has.
+    /// It never has a merged flow.
     Pass,
+    /// It may have one, and what it says stands in its slot.
+    Plain(Family),
+    /// It may have one, and its facts have this number among those of the stage.
+    Other(u8),
 }
 
 /// Whether the state of a connection is written, or only looked at.
@@ -61,6 +125,18 @@ enum Intent {
     Carry,
 }
 
+/// A call: where flows are looked for, and what became of the packets.
+struct Cache<'v> {
+    store: &'v Store,
+    visit: &'v Visit<'v, Flow>,
+    /// Packets of established connections ask for nothing but a step of Open vSwitch's machine.
+    straight: bool,
+    /// Packets of the stages before.
+    done: usize,
+    hits: usize,
+    refused: usize,
+}
+
 impl Engine {
     /// Looks untracked packets up among the merged flows. For each one found, the connections went on,
     /// headers are translated, the metadata is that of the last tracking action, and `hit` is told its
@@ -68,52 +144,74 @@ impl Engine {
     /// one that collects a trace begins it. `tunnel` says where the packet of a number came out of.
     /// Returns how many were found.
     pub fn fastpath<'v, P: Descriptor>(
-        &self,
-        visit: &'v Visit<'_, Flow>,
+        &'v self,
+        visit: &'v Visit<'v, Flow>,
         packets: &mut [P],
-        tunnel: &dyn Fn(usize) -> Tunnel,
+        tunnel: &impl Fn(usize) -> Tunnel,
         now: Time,
-        hit: &mut dyn FnMut(usize, &'v Flow),
+        hit: &mut impl FnMut(usize, &'v Flow),
     ) -> usize {
         let Some(store) = self.merges.store() else {
             return 0;
         };
         let action = Action::default();
         let mut batch = Batch::new(self, &action, now);
-        let mut slots: [Slot<'v>; STAGE] = std::array::from_fn(|_| Slot {
-            facts: Facts::NONE,
-            key: Key::default(),
-            hash: 0,
-            state: Prepared::Pass,
-            flow: None,
-        });
-        let (mut hits, mut refused, mut misses) = (0, 0, 0);
-        for (number, stage) in packets.chunks_mut(STAGE).enumerate() {
-            let first = number * STAGE;
-            batch.find_flows(store, visit, stage, &mut slots, &|i| tunnel(first + i));
-            for (i, (packet, slot)) in stage.iter_mut().zip(&mut slots).enumerate() {
-                match slot.flow.take() {
-                    Some(flow) if batch.carry(store, packet, slot, flow).is_some() => {
-                        hits += 1;
-                        hit(first + i, flow);
-                        continue;
-                    }
-                    Some(_) => refused += 1,
-                    None => misses += 1,
-                }
-                begin_trace(store, packet, slot);
-            }
-            batch.dispatch.deliver(self);
+        let mut cache = Cache {
+            store,
+            visit,
+            straight: !batch.kernel && !batch.switches.accounting && store.settings().windows,
+            done: 0,
+            hits: 0,
+            refused: 0,
+        };
+        let mut others = Others::new();
+        let mut slots = [Slot::EMPTY; STAGE];
+        for stage in packets.chunks_mut(STAGE) {
+            let rest = (&mut cache, &mut others, tunnel, &mut *hit);
+            self.processor.run(&mut batch, stage, &mut slots, rest);
+            cache.done += stage.len();
         }
         self.statistics.add(&batch.tally);
+        let Cache { hits, refused, .. } = cache;
         for (count, n) in [
             (Count::Hits, hits),
             (Count::Refused, refused),
-            (Count::Misses, misses),
+            (Count::Misses, packets.len() - hits - refused),
         ] {
             store.counts.add(count, n as u64);
         }
         hits
+    }
+}
+
+impl<'v, P, T, H> Loop<P, Slot<'v>, (&mut Cache<'v>, &mut Others, &T, &mut H)> for Batch<'_>
+where
+    P: Descriptor,
+    T: Fn(usize) -> Tunnel,
+    H: FnMut(usize, &'v Flow),
+{
+    #[inline(always)]
+    fn run(
+        &mut self,
+        packets: &mut [P],
+        slots: &mut [Slot<'v>],
+        (cache, others, tunnel, hit): (&mut Cache<'v>, &mut Others, &T, &mut H),
+    ) {
+        let first = cache.done;
+        self.find_flows(cache, packets, slots, others, &|i| tunnel(first + i));
+        for (i, (packet, slot)) in packets.iter_mut().zip(slots.iter()).enumerate() {
+            match slot.flow {
+                Some(flow) if self.carry(cache, packet, slot, others, flow).is_some() => {
+                    cache.hits += 1;
+                    hit(first + i, flow);
+                    continue;
+                }
+                Some(_) => cache.refused += 1,
+                None => {}
+            }
+            begin_trace(cache.store, packet, slot);
+        }
+        self.dispatch.deliver(self.engine);
     }
 }
 
@@ -122,86 +220,132 @@ fn begin_trace<P: Descriptor>(store: &Store, packet: &mut P, slot: &Slot<'_>) {
         return;
     }
     if let Some(trace) = packet.trace() {
-        match slot.state {
-            Prepared::Look => trace.begin(slot.hash, store.version()),
+        match slot.prepared {
             Prepared::Pass => trace.forget(),
+            _ => trace.begin(slot.hash, store.version()),
         }
     }
 }
 
 impl<'e> Batch<'e> {
     /// Stages 0 to 3.
+    #[inline(always)]
     fn find_flows<'v, P: Descriptor>(
-        &mut self,
-        store: &Store,
-        visit: &'v Visit<'_, Flow>,
+        &self,
+        cache: &Cache<'v>,
         packets: &[P],
         slots: &mut [Slot<'v>],
-        tunnel: &dyn Fn(usize) -> Tunnel,
+        others: &mut Others,
+        tunnel: &impl Fn(usize) -> Tunnel,
     ) {
+        let (store, visit) = (cache.store, cache.visit);
+        others.clear();
         for packet in packets {
             packet.prefetch();
         }
         for (i, (packet, slot)) in packets.iter().zip(slots.iter_mut()).enumerate() {
-            slot.state = Prepared::Pass;
+            slot.hint = None;
             slot.flow = None;
-            if let Some(key) = self.flow_key(packet, slot, &tunnel(i)) {
-                slot.key = key;
-                slot.hash = store.hash(&slot.key);
-                slot.state = Prepared::Look;
+            match self.prepare_key(packet, slot, others, &tunnel(i)) {
+                Some(()) => slot.hash = store.hash(&slot.key),
+                None => slot.prepared = Prepared::Pass,
             }
         }
-        let looked = |slot: &&mut Slot<'v>| slot.state == Prepared::Look;
-        let count = packets.len();
-        for slot in slots[..count].iter_mut().filter(looked) {
-            store.prefetch(visit, slot.hash);
+        for (_, slot) in packets.iter().zip(slots.iter_mut()) {
+            if slot.prepared != Prepared::Pass {
+                slot.hint = store.hint(visit, slot.hash);
+            }
         }
-        for slot in slots[..count].iter_mut().filter(looked) {
-            slot.flow = store.find(visit, slot.hash, &slot.key);
-            let passings = slot.flow.iter().flat_map(|flow| &flow.made.passings);
-            passings.for_each(|passing| self.engine.table.prefetch_record(passing.id));
+        for (_, slot) in packets.iter().zip(slots.iter()) {
+            if let Some(place) = slot.hint {
+                visit.prefetch(place, Flow::LINES);
+            }
+        }
+        for (_, slot) in packets.iter().zip(slots.iter_mut()) {
+            let Some(hint) = slot.hint else { continue };
+            slot.flow = store.find(visit, hint, slot.hash, &slot.key);
+            if let Some(flow) = slot.flow {
+                // For whoever is told of the flow.
+                line::prefetch(&raw const flow.made.rendered);
+                for passing in flow.passings() {
+                    self.engine.table.prefetch_record(passing.id);
+                }
+            }
         }
     }
 
     /// The flow key of a packet that a merged flow may carry.
-    fn flow_key<P: Descriptor>(
+    #[inline(always)]
+    fn prepare_key<P: Descriptor>(
         &self,
         packet: &P,
         slot: &mut Slot<'_>,
+        others: &mut Others,
         tunnel: &Tunnel,
-    ) -> Option<Key> {
+    ) -> Option<()> {
         if packet.pass().state != 0 {
             return None;
         }
         let (bytes, hints) = (packet.bytes(), packet.hints());
-        match packet::express(bytes, &hints, &self.parse) {
-            Some(facts) => slot.facts = facts,
-            None => packet::parse_into(&mut slot.facts, bytes, &hints, &self.parse).ok()?,
+        let parsed = match self.parse_plain(bytes, &hints, slot) {
+            Some(parsed) => parsed,
+            None => self.parse_other(bytes, &hints, slot, others)?,
+        };
+        if parsed.flags & (SYN | FIN | RST) != 0 {
+            return None;
         }
-        match &slot.facts.transport {
-            Transport::Tcp(tcp) if tcp.flags & (SYN | FIN | RST) == 0 => {}
-            Transport::Udp(..) | Transport::Sctp(..) => {}
+        let in_port = packet.in_port();
+        key_into(&mut slot.key, &parsed, bytes, &hints, in_port, tunnel)
+    }
+
+    #[inline(always)]
+    fn parse_plain(&self, bytes: &[u8], hints: &Hints, slot: &mut Slot<'_>) -> Option<Parsed> {
+        let (l3, first) = packet::ip_header(bytes, hints)?;
+        if first == packet::PLAIN {
+            let plain = packet::plain_v4(bytes, l3, hints, &self.parse)?;
+            slot.keep_plain(Family::V4, &plain, bytes)
+        } else {
+            let plain = packet::plain_v6(bytes, l3, hints, &self.parse)?;
+            slot.keep_plain(Family::V6, &plain, bytes)
+        }
+    }
+
+    #[inline(never)]
+    fn parse_other(
+        &self,
+        bytes: &[u8],
+        hints: &Hints,
+        slot: &mut Slot<'_>,
+        others: &mut Others,
+    ) -> Option<Parsed> {
+        let facts = packet::parse(bytes, hints, &self.parse).ok()?;
+        match &facts.transport {
+            Transport::Tcp(_) | Transport::Udp(..) | Transport::Sctp(..) => {}
             _ => return None,
         }
-        key_of(&slot.facts, bytes, &hints, packet.in_port(), tunnel)
+        let parsed = Parsed::of(&facts, bytes)?;
+        slot.prepared = Prepared::Other(others.len() as u8);
+        others.push(facts);
+        Some(parsed)
     }
 
     /// Stage 4 for one packet that fits a flow. `None`: it has to go the normal way.
+    #[inline(always)]
     fn carry<P: Descriptor>(
         &mut self,
-        store: &Store,
+        cache: &Cache<'_>,
         packet: &mut P,
         slot: &Slot<'_>,
+        others: &Others,
         flow: &Flow,
     ) -> Option<()> {
-        let made = &flow.made;
         let hints = packet.hints();
-        if hints.read_only && made.metadata.translates() {
+        if hints.read_only && flow.brief().is_none() && flow.made.metadata.translates() {
             return None;
         }
         let bytes = u64::from(hints.total_len).max(packet.bytes().len() as u64);
         let now = self.at.now.as_millis();
-        let Some((last, others)) = made.passings.split_last() else {
+        let Some((last, before)) = flow.passings().split_last() else {
             flow.count(Used {
                 packets: 1,
                 bytes,
@@ -211,15 +355,21 @@ impl<'e> Batch<'e> {
         };
         // A step of Open vSwitch's machine may be made twice with the same packet, so the first
         // connections may go on although a later one refuses; what counts packets may not.
-        if !others.is_empty() && (self.kernel || self.switches.accounting) {
-            for passing in &made.passings {
-                self.cross(store, packet, slot, passing, Intent::Look)?;
+        if !before.is_empty() && (self.kernel || self.switches.accounting) {
+            for passing in flow.passings() {
+                self.cross(cache.store, packet, slot, others, passing, Intent::Look)?;
             }
         }
-        for passing in others {
-            self.cross(store, packet, slot, passing, Intent::Carry)?;
+        let tcp = match slot.prepared {
+            Prepared::Plain(_) if cache.straight && slot.segment.proto == proto::TCP => {
+                slot.segment.numbers(packet.bytes())
+            }
+            _ => None,
+        };
+        for passing in before {
+            self.pass_through(cache, packet, slot, others, passing, tcp.as_ref())?;
         }
-        let guard = self.cross(store, packet, slot, last, Intent::Carry)?;
+        let guard = self.pass_through(cache, packet, slot, others, last, tcp.as_ref())?;
         // Every packet of this flow has this connection's lock now.
         flow.count_alone(bytes, now);
         if packet.wants_original() {
@@ -227,16 +377,28 @@ impl<'e> Batch<'e> {
         } else {
             drop(guard);
         }
-        self.tally.add(Counter::Found, made.passings.len() as u64);
-        self.finish(packet, &slot.facts, flow, last);
+        self.tally.add(Counter::Found, 1 + before.len() as u64);
+        match flow.brief() {
+            Some(said) => packet.set_metadata(&Metadata {
+                connection: last.id,
+                state: said.state,
+                reply: last.direction == Direction::Reply,
+                zone: said.zone,
+                mark: said.mark,
+                ..Metadata::default()
+            }),
+            None => self.finish(packet, slot, others, flow, last),
+        }
         Some(())
     }
 
     /// Metadata and translation.
+    #[inline(never)]
     fn finish<P: Descriptor>(
         &mut self,
         packet: &mut P,
-        facts: &Facts,
+        slot: &Slot<'_>,
+        others: &Others,
         flow: &Flow,
         last: &Passing,
     ) {
@@ -264,11 +426,16 @@ impl<'e> Batch<'e> {
                 sport: said.sport,
                 dport: said.dport,
             };
-            match rewrite::headers(packet.bytes_mut(), facts, &hints, &change) {
-                Ok(()) => {
+            let facts = slot.facts(packet.bytes(), others);
+            let done = facts.as_ref().map_or(Err(Reason::Truncated), |facts| {
+                rewrite::headers(packet.bytes_mut(), facts, &hints, &change)?;
+                Ok(super::translate::is_partial(facts, hints.l4_checksum))
+            });
+            match done {
+                Ok(partial) => {
                     modified.source = said.state & state::SNAT != 0;
                     modified.destination = said.state & state::DNAT != 0;
-                    modified.l4_partial = super::translate::is_partial(facts, hints.l4_checksum);
+                    modified.l4_partial = partial;
                 }
                 Err(reason) => {
                     metadata.state |= state::INV;
@@ -283,44 +450,72 @@ impl<'e> Batch<'e> {
     }
 
     /// A packet passes one of its connections, which is locked in the answer. `None`: it is not for
-    /// the cache to say, and nothing has changed.
+    /// the cache to say. `tcp` is given where an acknowledgement may pass straight.
+    #[inline(always)]
+    fn pass_through<P: Descriptor>(
+        &mut self,
+        cache: &Cache<'_>,
+        packet: &P,
+        slot: &Slot<'_>,
+        others: &Others,
+        passing: &Passing,
+        tcp: Option<&Tcp>,
+    ) -> Option<Guard<'e>> {
+        let straight = tcp.and_then(|tcp| self.pass_straight(tcp, passing));
+        straight.or_else(|| self.cross(cache.store, packet, slot, others, passing, Intent::Carry))
+    }
+
+    /// [`Batch::cross`] for an acknowledgement inside the window, where nobody has the connection locked.
+    /// `None`: nothing has changed.
+    #[inline(always)]
+    fn pass_straight(&mut self, tcp: &Tcp, passing: &Passing) -> Option<Guard<'e>> {
+        let table = &self.engine.table;
+        let at = At {
+            now: self.at.now,
+            epoch: table.zones().epoch(passing.zone),
+        };
+        let view = table.view_of(passing.id, Flags::MERGED, PARTICULAR)?;
+        let mut guard = view.lock()?;
+        if !guard.is_visible(&at) {
+            return None;
+        }
+        guard.set_protocol(track::established(
+            guard.protocol(),
+            tcp,
+            passing.direction,
+        )?);
+        if guard.prolong(self.straight.tcp).is_none() {
+            guard = self.refreshed(guard, Class::TcpEstablished);
+        }
+        Some(guard)
+    }
+
+    /// A packet passes one of its connections, by all rules. `None`: it is not for the cache to say, and
+    /// nothing has changed.
+    #[inline(never)]
     fn cross<P: Descriptor>(
         &mut self,
         store: &Store,
         packet: &P,
         slot: &Slot<'_>,
+        others: &Others,
         passing: &Passing,
         intent: Intent,
     ) -> Option<Guard<'e>> {
         let engine = self.engine;
+        let facts = slot.facts(packet.bytes(), others)?;
         let mut guard = engine.table.get(passing.id)?;
-        let flags = guard.flags();
         let at = At {
             now: self.at.now,
             epoch: engine.table.zones().epoch(passing.zone),
         };
-        if !flags.contains(Flags::MERGED) || !guard.is_visible(&at) {
+        if !guard.flags().contains(Flags::MERGED) || !guard.is_visible(&at) {
             return None;
         }
-        let plain = !self.kernel && store.settings().windows;
-        let straight = match &slot.facts.transport {
-            Transport::Tcp(tcp) if plain && !flags.has_any(PARTICULAR) => {
-                track::established(guard.protocol(), tcp, passing.direction)
-            }
-            _ => None,
-        };
-        if let Some(words) = straight {
-            if intent == Intent::Carry {
-                guard.set_protocol(words);
-                let wait = self.wait(guard.policy(), Class::TcpEstablished, None);
-                guard.set_expiry(self.at.now.plus(wait));
-            }
-        } else {
-            let windows = store.settings().windows;
-            self.advance(packet, &slot.facts, &mut guard, passing, windows, intent)?;
-        }
+        let windows = store.settings().windows;
+        self.advance(packet, &facts, &mut guard, passing, windows, intent)?;
         if intent == Intent::Carry && self.switches.accounting {
-            guard.count(passing.direction, slot.facts.ip_len());
+            guard.count(passing.direction, facts.ip_len());
         }
         Some(guard)
     }

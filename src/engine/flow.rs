@@ -1,31 +1,22 @@
-//! The fast path of flow tables: a batch is looked up among the flows of a zone, before it is tracked.
-//!
-//! The stages are those of `batch`; only the last one differs. It asks for the flag FLOW instead of a
-//! state machine's opinion, and leaves every packet alone that does not get its verdict here.
+//! Flow tables of zones: which connections enter them, and how they leave again. What becomes of the
+//! packets is said in `flow_lookup`.
 
 use super::Engine;
 use super::action::Action;
 use super::batch::Batch;
-use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, state};
-use super::slot::STAGE;
-use super::slot::{Others, Slot};
-use super::translate;
+use super::descriptor::{ConnectionId, Descriptor, state};
 use crate::clock::Time;
 use crate::error::Error;
 use crate::nat::Nat;
 use crate::offload::aging::{self, Expired};
 use crate::offload::connections::Connections;
-use crate::offload::flow_table::{self, Candidate, Count, FlowTable, Passage, Put};
+use crate::offload::flow_table::{self, Candidate, Count, FlowTable, Put};
 use crate::offload::provider::Delta;
-use crate::packet::{Facts, proto};
-use crate::reason::Reason;
+use crate::packet::Facts;
 use crate::sync::StdArc;
 use crate::table::{Flags, Guard};
 use crate::track::Step;
-use crate::tuple::{Direction, Zone};
-
-/// A flow's expiry is moved when it would move by so many milliseconds, and not for less.
-const REFRESH: u64 = 1_000;
+use crate::tuple::Zone;
 
 /// A reference to the flow table of a zone.
 pub type FlowTableRef = StdArc<FlowTable>;
@@ -89,13 +80,13 @@ impl Engine {
 
     /// Looks a batch up in a flow table. A packet that is found has its verdict, and its headers are
     /// translated; all others are untouched, and are for [`Engine::execute`]. Returns how many were
-    /// found; `hit` is told which.
+    /// found; `hit` is given each of them.
     pub fn flow_lookup<P: Descriptor>(
         &self,
         table: &FlowTable,
         packets: &mut [P],
         now: Time,
-        hit: &mut dyn FnMut(usize),
+        hit: &mut impl FnMut(&mut P),
     ) -> usize {
         let action = Action {
             zone: table.zone(),
@@ -148,13 +139,13 @@ impl Engine {
     }
 
     /// How long a flow may be idle: no longer than its connection.
-    fn flow_timeout(&self, guard: &Guard<'_>, table: &FlowTable) -> u64 {
+    pub(super) fn flow_timeout(&self, guard: &Guard<'_>, table: &FlowTable) -> u64 {
         table.timeout().min(self.tracked(guard).timeout)
     }
 
     /// A flow goes back to the tracker: it expires when its connection would, counted from its last
     /// packet, and its window is learned again.
-    fn leave_flow(&self, mut guard: Guard<'_>, timeout: u64, now: Time) {
+    pub(super) fn leave_flow(&self, mut guard: Guard<'_>, timeout: u64, now: Time) {
         let last_used = last_used(&guard, timeout, now);
         self.forget_flow(&mut guard);
         let own = self.tracked(&guard).timeout;
@@ -248,135 +239,4 @@ impl<'e> Batch<'e> {
             self.engine.enter_flow(guard, &table, self.at.now);
         }
     }
-
-    /// The fast path for all packets.
-    fn run_flows<P: Descriptor>(
-        mut self,
-        table: &FlowTable,
-        packets: &mut [P],
-        hit: &mut dyn FnMut(usize),
-    ) -> usize {
-        let (mut slots, mut others) = ([Slot::EMPTY; STAGE], Others::new());
-        let (mut hits, mut refused) = (0, 0);
-        let all = packets.len();
-        for (number, stage) in packets.chunks_mut(STAGE).enumerate() {
-            self.look_up(stage, &mut slots, &mut others);
-            for (i, (packet, slot)) in stage.iter_mut().zip(&slots).enumerate() {
-                match self.flow(packet, slot, &others, table) {
-                    Found::Yes => {
-                        hits += 1;
-                        hit(number * STAGE + i);
-                    }
-                    Found::Refused => refused += 1,
-                    Found::No => {}
-                }
-            }
-        }
-        self.engine.statistics.add(&self.tally);
-        let misses = all - hits - refused;
-        for (count, n) in [
-            (Count::Hits, hits),
-            (Count::Refused, refused),
-            (Count::Misses, misses),
-        ] {
-            table.add(count, n as u64);
-        }
-        hits
-    }
-
-    fn flow<P: Descriptor>(
-        &mut self,
-        packet: &mut P,
-        slot: &Slot<'e>,
-        others: &Others,
-        table: &FlowTable,
-    ) -> Found {
-        let Some((mut guard, direction)) = self.find_slot(slot) else {
-            return Found::No;
-        };
-        let Some(facts) = slot.facts(packet.bytes(), others) else {
-            return Found::No;
-        };
-        let flags = guard.flags();
-        if !flags.contains(Flags::FLOW) {
-            return Found::No;
-        }
-        match flow_table::passage(&facts, packet.bytes(), direction, flags) {
-            Passage::Fast => {}
-            Passage::Slow => return Found::Refused,
-            Passage::Close => {
-                table.add(Count::Closed, 1);
-                let timeout = self.engine.flow_timeout(&guard, table);
-                self.engine.leave_flow(guard, timeout, self.at.now);
-                return Found::Refused;
-            }
-        }
-        let reply = direction == Direction::Reply;
-        let seen = if flags.contains(Flags::SEEN_REPLY) {
-            state::EST
-        } else {
-            state::NEW
-        };
-        let related = if flags.contains(Flags::RELATED) {
-            state::REL
-        } else {
-            0
-        };
-        let mut metadata = Metadata {
-            connection: guard.id(),
-            state: state::TRK | seen | related | if reply { state::RPL } else { 0 },
-            reason: Reason::None,
-            reply,
-            zone: self.action.zone,
-            mark: guard.mark(),
-            label: if flags.contains(Flags::LABEL) {
-                guard.label()
-            } else {
-                0
-            },
-            ..Metadata::default()
-        };
-        let binding = translate::binding(&guard);
-        let mut modified = Modified::default();
-        if let Some(binding) = &binding {
-            // Without its record: rewriting needs nothing of it, and may fail.
-            match translate::translate(packet, &facts, binding, direction, &mut metadata) {
-                Ok(done) => modified = done,
-                Err(_) => return Found::Refused,
-            }
-            metadata.connection = ConnectionId::NONE;
-        }
-        if self.switches.accounting {
-            guard.count(direction, facts.ip_len());
-        }
-        let timeout = match facts.proto {
-            // The connection waits for longer than any flow.
-            proto::TCP => table.timeout(),
-            _ => self.engine.flow_timeout(&guard, table),
-        };
-        let until = self.at.now.plus(timeout);
-        if until.since(guard.expires()) >= REFRESH.min(timeout) {
-            guard.set_expiry(until);
-        }
-        if packet.wants_original() {
-            self.write_original(packet, guard);
-        } else {
-            drop(guard);
-        }
-        packet.set_metadata(&metadata);
-        if modified != Modified::default() {
-            packet.set_modified(modified);
-        }
-        Found::Yes
-    }
-}
-
-/// What a look-up in a flow table gives.
-enum Found {
-    /// The packet has its verdict.
-    Yes,
-    /// The tracker must see it.
-    Refused,
-    /// It has no flow.
-    No,
 }

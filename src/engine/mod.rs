@@ -19,6 +19,7 @@ mod express;
 mod fastpath;
 pub mod filter;
 pub mod flow;
+mod flow_lookup;
 mod follow;
 pub mod fragments;
 pub mod listing;

@@ -14,6 +14,22 @@ use crate::tuple::{Key, Side, Tuple};
 /// Packets whose cache misses overlap. More would not fit the processor's line fill buffers.
 pub(super) const STAGE: usize = 32;
 
+/// A batch with no more packets than these is a small one.
+const FEW: usize = 4;
+
+/// Gives `run` as many slots as the stages of so many packets need: making them costs by their number, so
+/// few packets get few.
+#[inline(always)]
+pub(super) fn with_slots<'e>(packets: usize, run: impl FnOnce(&mut [Slot<'e>])) {
+    if packets == 1 {
+        run(&mut [Slot::EMPTY]);
+    } else if packets <= FEW {
+        run(&mut [Slot::EMPTY; FEW]);
+    } else {
+        run(&mut [Slot::EMPTY; STAGE]);
+    }
+}
+
 /// A packet between the stages.
 ///
 /// The slots of a batch are filled in place: moving them would cost as much as parsing.

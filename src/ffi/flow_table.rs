@@ -105,15 +105,15 @@ pub unsafe extern "C" fn ct_flow_table_lookup(
 ) -> c_int {
     guard_batch(None, packets, n, |packets| {
         let handle = flow_table(table)?;
-        let mut found: smallvec::SmallVec<[usize; 64]> = smallvec::SmallVec::new();
-        let n = handle
-            .engine
-            .flow_lookup(&handle.table, packets, time(now_ms), &mut |i| {
-                found.push(i);
-            });
-        for i in found {
-            packets[i].connection_flags |= CT_CONN_FLOW;
-        }
+        let (engine, table) = (&handle.engine, &handle.table);
+        let n = engine.flow_lookup(
+            table,
+            packets,
+            time(now_ms),
+            &mut |packet: &mut ct_packet| {
+                packet.connection_flags |= CT_CONN_FLOW;
+            },
+        );
         if hits.is_null() {
             return Ok(());
         }

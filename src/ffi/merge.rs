@@ -182,14 +182,15 @@ pub unsafe extern "C" fn ct_fastpath_lookup(
             convert::store(flows.wrapping_add(i), std::ptr::null())?;
         }
         let tunnel = |i: usize| {
+            if tunnels.is_null() {
+                return Tunnel::default();
+            }
             let given = convert::value(tunnels.wrapping_add(i)).ok();
-            given
-                .filter(|_| !tunnels.is_null())
-                .map_or(Tunnel::default(), |given| Tunnel {
-                    id: given.id,
-                    src: u128::from_be_bytes(given.src),
-                    dst: u128::from_be_bytes(given.dst),
-                })
+            given.map_or(Tunnel::default(), |given| Tunnel {
+                id: given.id,
+                src: u128::from_be_bytes(given.src),
+                dst: u128::from_be_bytes(given.dst),
+            })
         };
         let now = time(now_ms);
         ct.tell_time(now);

@@ -73,6 +73,9 @@ impl Field {
 pub struct Key([u64; WORDS]);
 
 impl Key {
+    /// That of no packet, all zeros.
+    pub const NONE: Key = Key([0; WORDS]);
+
     /// The value of a field.
     #[must_use]
     #[inline(always)]

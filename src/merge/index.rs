@@ -41,7 +41,7 @@ impl Index {
 
     /// The hash of what a packet is known by: its port, tunnel, addresses, protocol and ports.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, key: &Key) -> u64 {
         let of = |field| key.get(field);
         let (src, dst) = (of(Field::IpSrc), of(Field::IpDst));
@@ -61,14 +61,29 @@ impl Index {
         tuple::hash::hash(&self.secret, &mixed)
     }
 
+    #[inline(always)]
     fn line(&self, hash: u64) -> &[AtomicU64; WAYS] {
         &self.lines[hash as usize & (self.lines.len() - 1)]
     }
 
     /// Asks for the line of a hash.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch(&self, hash: u64) {
         line::prefetch(self.line(hash));
+    }
+
+    /// A place where the flow may be: one look, and no branch that depends on what is there.
+    #[must_use]
+    #[inline(always)]
+    pub fn hint(&self, hash: u64) -> Option<usize> {
+        let tag = hash & !0xffff_ffff;
+        let word = self.line(hash).iter().fold(0, |found, word| {
+            // Relaxed: as in `candidates`.
+            let word = word.load(Ordering::Relaxed);
+            let is = word as u32 != 0 && word & !0xffff_ffff == tag;
+            if is { word as u32 } else { found }
+        });
+        Some(word.checked_sub(1)? as usize)
     }
 
     /// Places where the flow may be.

@@ -22,6 +22,7 @@ const ETHERNET: usize = 14;
 /// A VLAN tag: TPID and TCI.
 const TAG: usize = 4;
 
+#[inline(always)]
 fn number<const N: usize>(bytes: &[u8; N]) -> u128 {
     let number = bytes
         .iter()
@@ -61,32 +62,79 @@ pub fn link_key(bytes: &[u8], l3: Option<usize>) -> Key {
     key
 }
 
-/// The flow key of a packet whose headers were parsed; `None` when they are those of another one.
+/// What a parser says of a packet, as far as the flow key has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Parsed {
+    /// Offset of the IP header.
+    pub l3: u16,
+    /// Address family.
+    pub family: Family,
+    /// Source address.
+    pub src: u128,
+    /// Destination address.
+    pub dst: u128,
+    /// IP protocol.
+    pub proto: u8,
+    /// Source port, or ICMP type.
+    pub sport: u16,
+    /// Destination port, or ICMP code.
+    pub dport: u16,
+    /// TCP flags.
+    pub flags: u8,
+}
+
+impl Parsed {
+    /// From the facts of a packet; `None` when they are those of another one.
+    #[must_use]
+    pub fn of(facts: &Facts, bytes: &[u8]) -> Option<Parsed> {
+        let (sport, dport, flags) = match facts.transport {
+            Transport::Tcp(tcp) => (tcp.sport, tcp.dport, tcp.flags),
+            Transport::Udp(sport, dport) | Transport::Sctp(sport, dport, _) => (sport, dport, 0),
+            Transport::Query(_) | Transport::Error(_) => {
+                let at = usize::from(facts.l4);
+                let [kind, code] = bytes.get(at..at + 2)?.try_into().ok()?;
+                (u16::from(kind), u16::from(code), 0)
+            }
+            Transport::Other => (0, 0, 0),
+        };
+        Some(Parsed {
+            l3: facts.l3,
+            family: facts.family,
+            src: facts.src,
+            dst: facts.dst,
+            proto: facts.proto,
+            sport,
+            dport,
+            flags,
+        })
+    }
+}
+
+/// Writes the flow key of a packet whose headers were parsed. `None`, and the key is of no use, when they
+/// are those of another one.
 #[must_use]
-#[inline]
-pub fn key_of(
-    facts: &Facts,
+#[inline(always)]
+pub fn key_into(
+    key: &mut Key,
+    parsed: &Parsed,
     bytes: &[u8],
     hints: &Hints,
     in_port: u32,
     tunnel: &Tunnel,
-) -> Option<Key> {
-    let (sport, dport, flags) = match facts.transport {
-        Transport::Tcp(tcp) => (tcp.sport, tcp.dport, tcp.flags),
-        Transport::Udp(sport, dport) | Transport::Sctp(sport, dport, _) => (sport, dport, 0),
-        Transport::Query(_) | Transport::Error(_) => {
-            let at = usize::from(facts.l4);
-            let [kind, code] = bytes.get(at..at + 2)?.try_into().ok()?;
-            (u16::from(kind), u16::from(code), 0)
-        }
-        Transport::Other => (0, 0, 0),
-    };
-    let l3 = usize::from(facts.l3);
-    let mut key = link_key(bytes, (hints.l3.is_none() || l3 >= ETHERNET).then_some(l3));
-    let ip = bytes.get(l3..)?;
-    let (kind, tos, ttl) = match facts.family {
-        Family::V4 => (0x0800, *ip.get(1)?, *ip.get(8)?),
-        Family::V6 => (0x86dd, (*ip.first()? << 4 | *ip.get(1)? >> 4), *ip.get(7)?),
+) -> Option<()> {
+    let l3 = usize::from(parsed.l3);
+    if l3 == ETHERNET {
+        *key = Key::default();
+        let (dst, src) = bytes.first_chunk::<12>()?.split_first_chunk::<6>()?;
+        key.set(Field::EthDst, number(dst));
+        key.set(Field::EthSrc, number(src.first_chunk::<6>()?));
+    } else {
+        *key = link_key(bytes, (hints.l3.is_none() || l3 >= ETHERNET).then_some(l3));
+    }
+    let ip = bytes.get(l3..)?.first_chunk::<9>()?;
+    let (kind, tos, ttl) = match parsed.family {
+        Family::V4 => (0x0800, ip[1], ip[8]),
+        Family::V6 => (0x86dd, ip[0] << 4 | ip[1] >> 4, ip[7]),
     };
     key.set(Field::InPort, u128::from(in_port));
     if tunnel.id != 0 || tunnel.src != 0 || tunnel.dst != 0 {
@@ -95,14 +143,29 @@ pub fn key_of(
         key.set(Field::TunnelDst, tunnel.dst);
     }
     key.set(Field::EthType, kind);
-    key.set(Field::IpSrc, facts.src);
-    key.set(Field::IpDst, facts.dst);
-    key.set(Field::Proto, u128::from(facts.proto));
+    key.set(Field::IpSrc, parsed.src);
+    key.set(Field::IpDst, parsed.dst);
+    key.set(Field::Proto, u128::from(parsed.proto));
     key.set(Field::Tos, u128::from(tos));
     key.set(Field::Ttl, u128::from(ttl));
-    key.set(Field::PortSrc, u128::from(sport));
-    key.set(Field::PortDst, u128::from(dport));
-    key.set(Field::TcpFlags, u128::from(flags));
+    key.set(Field::PortSrc, u128::from(parsed.sport));
+    key.set(Field::PortDst, u128::from(parsed.dport));
+    key.set(Field::TcpFlags, u128::from(parsed.flags));
+    Some(())
+}
+
+/// The flow key of a packet whose headers were parsed; `None` when they are those of another one.
+#[must_use]
+pub fn key_of(
+    facts: &Facts,
+    bytes: &[u8],
+    hints: &Hints,
+    in_port: u32,
+    tunnel: &Tunnel,
+) -> Option<Key> {
+    let mut key = Key::default();
+    let parsed = Parsed::of(facts, bytes)?;
+    key_into(&mut key, &parsed, bytes, hints, in_port, tunnel)?;
     Some(key)
 }
 

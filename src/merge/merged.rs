@@ -6,10 +6,12 @@
 //! actions ([`divide`]): nothing before it may show the packet to anybody.
 
 use std::any::Any;
+use std::mem::offset_of;
 
 use super::action::Action;
 use super::flow::{Field, Key, Match, WORDS};
 use super::fold::Merged;
+use crate::sync::line::LINE;
 use crate::sync::{AtomicU64, Ordering, StdArc};
 use crate::tuple::{ConnectionId, Direction, Zone};
 use smallvec::SmallVec;
@@ -23,6 +25,14 @@ pub struct Passing {
     pub direction: Direction,
     /// The zone.
     pub zone: Zone,
+}
+
+impl Passing {
+    const NONE: Passing = Passing {
+        id: ConnectionId::NONE,
+        direction: Direction::Original,
+        zone: 0,
+    };
 }
 
 /// What the tracker leaves with a packet at the end of its way.
@@ -51,6 +61,14 @@ impl Metadata {
     #[must_use]
     pub const fn translates(&self) -> bool {
         self.src.is_some() || self.dst.is_some() || self.sport.is_some() || self.dport.is_some()
+    }
+
+    fn brief(&self) -> Option<Brief> {
+        (!self.translates() && self.label == 0).then_some(Brief {
+            state: self.state,
+            zone: self.zone,
+            mark: self.mark,
+        })
     }
 
     fn set(&mut self, field: Field, value: u128) {
@@ -179,22 +197,66 @@ impl Made {
     }
 }
 
-/// A merged flow in the cache.
-pub struct Flow {
-    /// What it is.
-    pub made: Made,
-    /// The words of the key that it matches, how many of them, which, and mask and value of each.
-    count: u8,
-    which: [u8; WORDS],
-    pairs: [(u64, u64); WORDS],
-    /// When it was made, in milliseconds.
-    born: u64,
+/// Connections of a flow whose passings lie beside its match.
+const NEAR: usize = 4;
+
+/// The line of a flow that every packet reads and writes.
+#[repr(align(64))]
+struct Head {
     packets: AtomicU64,
     bytes: AtomicU64,
     last: AtomicU64,
+    /// The words of the key that it matches.
+    which: [u8; WORDS],
+    /// How many those are.
+    count: u8,
+    /// How many passings there are, if they are near.
+    near: Option<u8>,
+    /// What packets are told, if it is not much.
+    brief: Option<Brief>,
+}
+
+/// What the tracker leaves with a packet that it does not translate and that has no label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brief {
+    /// State bits.
+    pub state: u8,
+    /// Zone.
+    pub zone: Zone,
+    /// Mark.
+    pub mark: u32,
+}
+
+/// Mask and value of each word that a flow matches.
+#[repr(align(64))]
+struct Pairs([(u64, u64); WORDS]);
+
+/// The passings of a flow, where they are few.
+#[repr(align(64))]
+struct Near([Passing; NEAR]);
+
+/// A merged flow in the cache.
+///
+/// What packets look at lies in few lines ([`Flow::LINES`]), which are asked for together.
+pub struct Flow {
+    head: Head,
+    near: Near,
+    pairs: Pairs,
+    /// What it is.
+    pub made: Made,
+    /// When it was made, in milliseconds.
+    born: u64,
 }
 
 impl Flow {
+    /// Where the lines lie that packets look at, with as many words as most flows match.
+    pub const LINES: [usize; 4] = [
+        offset_of!(Flow, head),
+        offset_of!(Flow, near),
+        offset_of!(Flow, pairs),
+        offset_of!(Flow, pairs) + LINE,
+    ];
+
     /// A flow that no packet has used.
     #[must_use]
     pub fn new(made: Made, now: u64) -> Flow {
@@ -206,24 +268,51 @@ impl Flow {
             pairs[count] = (mask, value);
             count += 1;
         }
-        Flow {
-            made,
-            count: count as u8,
-            which,
-            pairs,
-            born: now,
-            packets: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            last: AtomicU64::new(0),
+        let mut near = Near([Passing::NONE; NEAR]);
+        let few = made.passings.len() <= NEAR;
+        for (place, passing) in near.0.iter_mut().zip(&made.passings) {
+            *place = *passing;
         }
+        Flow {
+            head: Head {
+                packets: AtomicU64::new(0),
+                bytes: AtomicU64::new(0),
+                last: AtomicU64::new(0),
+                which,
+                count: count as u8,
+                near: few.then_some(made.passings.len() as u8),
+                brief: made.metadata.brief(),
+            },
+            near,
+            pairs: Pairs(pairs),
+            made,
+            born: now,
+        }
+    }
+
+    /// The connections of its packets, in the order in which the tracker was asked.
+    #[must_use]
+    #[inline(always)]
+    pub fn passings(&self) -> &[Passing] {
+        match self.head.near {
+            Some(few) => &self.near.0[..usize::from(few).min(NEAR)],
+            None => &self.made.passings,
+        }
+    }
+
+    /// What its packets are told, if there is no translation and no label.
+    #[must_use]
+    #[inline(always)]
+    pub fn brief(&self) -> Option<Brief> {
+        self.head.brief
     }
 
     /// Whether a packet is one of this flow.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn fits(&self, key: &Key) -> bool {
-        let used = usize::from(self.count);
-        let words = self.which[..used].iter().zip(&self.pairs[..used]);
+        let used = usize::from(self.head.count);
+        let words = self.head.which[..used].iter().zip(&self.pairs.0[..used]);
         words.fold(0, |wrong, (&which, &(mask, value))| {
             wrong | (key.word(usize::from(which)) ^ value) & mask
         }) == 0
@@ -233,34 +322,34 @@ impl Flow {
     #[inline]
     pub fn count_alone(&self, bytes: u64, now: u64) {
         let add = |to: &AtomicU64, n| to.store(to.load(Ordering::Relaxed) + n, Ordering::Relaxed);
-        add(&self.packets, 1);
-        add(&self.bytes, bytes);
-        if self.last.load(Ordering::Relaxed) < now {
-            self.last.store(now, Ordering::Relaxed);
+        add(&self.head.packets, 1);
+        add(&self.head.bytes, bytes);
+        if self.head.last.load(Ordering::Relaxed) < now {
+            self.head.last.store(now, Ordering::Relaxed);
         }
     }
 
     /// Counts packets, whoever else does so.
     pub fn count(&self, used: Used) {
-        self.packets.fetch_add(used.packets, Ordering::Relaxed);
-        self.bytes.fetch_add(used.bytes, Ordering::Relaxed);
-        self.last.fetch_max(used.last, Ordering::Relaxed);
+        self.head.packets.fetch_add(used.packets, Ordering::Relaxed);
+        self.head.bytes.fetch_add(used.bytes, Ordering::Relaxed);
+        self.head.last.fetch_max(used.last, Ordering::Relaxed);
     }
 
     /// What was counted.
     #[must_use]
     pub fn used(&self) -> Used {
         Used {
-            packets: self.packets.load(Ordering::Relaxed),
-            bytes: self.bytes.load(Ordering::Relaxed),
-            last: self.last.load(Ordering::Relaxed),
+            packets: self.head.packets.load(Ordering::Relaxed),
+            bytes: self.head.bytes.load(Ordering::Relaxed),
+            last: self.head.last.load(Ordering::Relaxed),
         }
     }
 
     /// When it was last worth something: used, or made.
     #[must_use]
     pub fn recent(&self) -> u64 {
-        self.last.load(Ordering::Relaxed).max(self.born)
+        self.head.last.load(Ordering::Relaxed).max(self.born)
     }
 
     /// Its match.

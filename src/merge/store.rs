@@ -176,24 +176,37 @@ impl Store {
     }
 
     /// The hash of a packet; asks for the line where its flow is noted.
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, key: &Key) -> u64 {
         let hash = self.index.hash(key);
         self.index.prefetch(hash);
         hash
     }
 
-    /// Asks for the flows that a packet may belong to.
-    #[inline]
-    pub fn prefetch(&self, visit: &Visit<'_, Flow>, hash: u64) {
-        for place in self.index.candidates(hash) {
-            visit.prefetch(place);
-        }
+    /// The place where the flow of a packet may be; asks for the line that says what is there.
+    #[must_use]
+    #[inline(always)]
+    pub fn hint(&self, visit: &Visit<'_, Flow>, hash: u64) -> Option<usize> {
+        let place = self.index.hint(hash)?;
+        visit.prefetch_place(place);
+        Some(place)
     }
 
-    /// The flow of a packet.
-    #[inline]
-    pub fn find<'v>(&self, visit: &'v Visit<'_, Flow>, hash: u64, key: &Key) -> Option<&'v Flow> {
+    /// The flow of a packet that may be in the place of the hint.
+    #[inline(always)]
+    pub fn find<'v>(
+        &self,
+        visit: &'v Visit<'_, Flow>,
+        hint: usize,
+        hash: u64,
+        key: &Key,
+    ) -> Option<&'v Flow> {
+        let flow = visit.get(hint).filter(|flow| flow.fits(key));
+        flow.or_else(|| self.search(visit, hash, key))
+    }
+
+    #[cold]
+    fn search<'v>(&self, visit: &'v Visit<'_, Flow>, hash: u64, key: &Key) -> Option<&'v Flow> {
         self.index
             .candidates(hash)
             .filter_map(|place| visit.get(place))

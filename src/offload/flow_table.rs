@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::packet::{Facts, Family, Transport, proto, tcp_flags};
+use crate::packet::{Facts, Family, Segment, Transport, proto, tcp_flags};
 use crate::sync::counter::{Counters, counts};
 use crate::sync::snapshot::{Loaded, Snapshot};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, StdArc, lock};
@@ -239,15 +239,39 @@ pub fn passage(facts: &Facts, bytes: &[u8], direction: Direction, flags: Flags) 
     }
 }
 
+/// Whether a plain packet may take the fast path by its headers, as [`passage`] says.
+#[must_use]
+#[inline(always)]
+pub fn is_fast(segment: &Segment, family: Family, bytes: &[u8]) -> bool {
+    let moves_on = segment.proto != proto::TCP
+        || bytes
+            .get(usize::from(segment.l4) + TCP_FLAGS)
+            .is_some_and(|flags| flags & (tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST) == 0);
+    moves_on && may_travel(usize::from(segment.l3), family, bytes)
+}
+
+/// Offset of the flags in a TCP header.
+const TCP_FLAGS: usize = 13;
+
 /// No options, and it may travel on.
 fn is_plain(facts: &Facts, bytes: &[u8]) -> bool {
     let l3 = usize::from(facts.l3);
     let header = usize::from(facts.l4) - l3;
-    let (length, ttl) = match facts.family {
-        Family::V4 => (20, 8),
-        Family::V6 => (40, 7),
+    let length = match facts.family {
+        Family::V4 => 20,
+        Family::V6 => 40,
     };
-    header == length && bytes.get(l3 + ttl).is_some_and(|&ttl| ttl > 1)
+    header == length && may_travel(l3, facts.family, bytes)
+}
+
+/// Its time to live, or hop limit, is not used up.
+#[inline(always)]
+fn may_travel(l3: usize, family: Family, bytes: &[u8]) -> bool {
+    let ttl = match family {
+        Family::V4 => 8,
+        Family::V6 => 7,
+    };
+    bytes.get(l3 + ttl).is_some_and(|&ttl| ttl > 1)
 }
 
 /// GRE version 0 without a key.

@@ -47,6 +47,13 @@ impl Segment {
         proto: 0,
     };
 
+    /// The length of the IP packet, as [`Facts::ip_len`].
+    #[must_use]
+    #[inline]
+    pub fn ip_len(&self) -> u64 {
+        u64::from(self.l4 - self.l3) + u64::from(self.len)
+    }
+
     /// What the TCP header of this packet says, without its options and ports.
     #[must_use]
     #[inline(always)]

@@ -2,6 +2,9 @@
 
 pub use crossbeam_utils::CachePadded;
 
+/// Bytes of a line.
+pub const LINE: usize = 64;
+
 /// Asks the processor to bring the line of `target` into its first-level cache. Never faults.
 #[inline(always)]
 pub fn prefetch<T>(target: *const T) {

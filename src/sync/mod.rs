@@ -47,6 +47,10 @@ pub use native::{
 pub enum Site {
     /// A record is given back by whoever had it locked.
     RecordUnlock,
+    /// A record is about to be filled for its next life.
+    FillFence,
+    /// A record was read without its lock, and its word is looked at again.
+    ViewFence,
     /// A bucket's tag says that a slot has a connection.
     TagSet,
     /// A block's due time is lowered.

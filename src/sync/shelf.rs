@@ -144,6 +144,7 @@ impl<T: Send + Sync> Shelf<T> {
             .is_ok()
     }
 
+    #[inline(always)]
     fn at(&self, place: usize) -> *mut T {
         // Acquire: pairs with the Release of `put`.
         self.places[place].load(Ordering::Acquire)
@@ -204,7 +205,7 @@ impl<T: Send + Sync> Shelf<T> {
 impl<T: Send + Sync> Visit<'_, T> {
     /// What is in a place.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, place: usize) -> Option<&T> {
         let thing = self.shelf.at(place);
         // SAFETY: the pointer is null or came from a box that nobody owns as long as this visit lasts:
@@ -212,10 +213,19 @@ impl<T: Send + Sync> Visit<'_, T> {
         unsafe { thing.as_ref() }
     }
 
-    /// Asks for the first line of what is in a place.
-    #[inline]
-    pub fn prefetch(&self, place: usize) {
-        super::line::prefetch(self.shelf.at(place).cast_const());
+    /// Asks for the line that says what is in a place.
+    #[inline(always)]
+    pub fn prefetch_place(&self, place: usize) {
+        super::line::prefetch(&raw const self.shelf.places[place]);
+    }
+
+    /// Asks for lines of what is in a place, by their offsets.
+    #[inline(always)]
+    pub fn prefetch<const LINES: usize>(&self, place: usize, offsets: [usize; LINES]) {
+        let thing = self.shelf.at(place).cast_const();
+        for offset in offsets {
+            super::line::prefetch(thing.wrapping_byte_add(offset));
+        }
     }
 
     /// The visit goes on, until somebody leaves with the ticket.

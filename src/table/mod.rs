@@ -46,6 +46,7 @@ mod summary;
 mod sweep;
 #[cfg(all(test, not(loom)))]
 mod tests;
+mod view;
 mod walk;
 mod zone;
 
@@ -56,7 +57,7 @@ use crate::clock::Time;
 use crate::error::Error;
 use crate::packet::Family;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{Site, line, pause, takes_step};
+use crate::sync::{Site, fence, line, pause, takes_step};
 use crate::tuple::hash::{Secret, hash};
 use crate::tuple::{ConnectionId, Direction, Key, Side, Tuple};
 use arena::{Arena, NoRecord};
@@ -70,6 +71,7 @@ pub use guard::Guard;
 pub use removal::{Removal, STAGE};
 pub use summary::{Address, Wanted};
 pub use sweep::{Judge, Over, Sweep, SweepAt, Swept};
+pub use view::View;
 pub use walk::{Names, Walk};
 pub use zone::Zones;
 
@@ -326,82 +328,6 @@ impl Table {
         self.accept(probe.0?.slot, key, side, at)
     }
 
-    /// [`Table::find_probed`] for what is most common, in few steps: the record has none of the flags
-    /// `without`, is not translated unless those are meant, too, nobody holds its lock, and its
-    /// protocol's state is ready by what one word of it says. `None` says nothing.
-    #[must_use]
-    #[inline(always)]
-    pub fn find_ready<'t, const TRANSLATED: bool>(
-        &'t self,
-        probe: Probe<'t>,
-        key: &Key,
-        side: Side,
-        at: &At,
-        without: Flags,
-        (word_of_state, is_ready): (usize, impl Fn(u64) -> bool),
-    ) -> Option<(Guard<'t>, Direction)> {
-        let Probed { slot, hot } = probe.0?;
-        // Acquire: pairs with the Release of the store that gave the record this word.
-        let word = hot.word.load(Acquire);
-        let without = if TRANSLATED {
-            without
-        } else {
-            without.and(Flags::TRANSLATED)
-        };
-        if word & (without.put(LOCK) | LIVE) != LIVE {
-            return None;
-        }
-        let direction = if TRANSLATED {
-            self.fits(slot, hot, word, key, side)?
-        } else {
-            self.fits_plainly(slot, hot, word, key, side)?
-        };
-        if !is_ready(hot.protocol[word_of_state].load(Relaxed)) {
-            return None;
-        }
-        // Acquire: as above; on success the word is the one for which everything was compared.
-        hot.word
-            .compare_exchange(word, word | LOCK, Acquire, Relaxed)
-            .ok()?;
-        let guard = Guard {
-            table: self,
-            hot,
-            number: slot & NUMBER,
-            word,
-        };
-        // As `Guard::is_visible`, with both times at the top of their words instead of masked.
-        let expired = hot.expiry.load(Relaxed) << 16 <= at.now.as_millis() << 16;
-        if expired && !guard.flags().contains(Flags::HELD) || guard.epoch() != at.epoch {
-            return None;
-        }
-        Some((guard, direction))
-    }
-
-    /// [`Table::fits`] for a record that is not translated.
-    #[inline(always)]
-    fn fits_plainly(
-        &self,
-        slot: u32,
-        hot: &Hot,
-        word: u64,
-        key: &Key,
-        side: Side,
-    ) -> Option<Direction> {
-        if slot & !NUMBER != 0
-            || hot.tail.load(Relaxed) != key.tail
-            || hot.address.load(Relaxed) != key.address[0]
-            || key.family() == Family::V6 && !self.has_addresses(slot, 0, key)
-        {
-            return None;
-        }
-        let high = Flags::of(word).contains(Flags::ORIGINATOR_HIGH);
-        Some(if high == matches!(side, Side::High) {
-            Direction::Original
-        } else {
-            Direction::Reply
-        })
-    }
-
     #[inline(never)]
     fn search(&self, hash: u64, key: &Key, side: Side, at: &At) -> Option<(Guard<'_>, Direction)> {
         self.shard(hash)
@@ -602,6 +528,11 @@ impl Table {
         let life = if generation(before) == 0 {
             next_life(before)
         } else {
+            // Release: pairs with the Acquire of `View::holds`. Whoever sees anything of the new life sees
+            // that the former one is over.
+            if takes_step(Site::FillFence) {
+                fence(Release);
+            }
             before
         };
         let word = flags.put(life | LIVE);

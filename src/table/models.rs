@@ -281,6 +281,44 @@ fn loom_a_record_in_its_next_life_is_not_taken_for_its_last() {
     assert_eq!(bad(None, reuse), 0);
 }
 
+/// Does a view that holds ever show the mark of the connection that took over the record?
+fn view() -> bool {
+    let table = table();
+    insert(&table, 1, 1 << 40);
+    let writer = table.clone();
+    let thread = thread::spawn(move || {
+        remove(&writer, 1);
+        insert(&writer, 2, 1 << 40);
+    });
+    let (key, side) = tuple(1).key();
+    let hash = table.hash(&key);
+    let probe = table.probe(table.prefetch(hash), hash);
+    let any = Flags::default();
+    let wrong = table
+        .view::<true>(probe, &key, side, any, any)
+        .is_some_and(|(view, _)| {
+            let mark = view.mark();
+            view.holds() && mark != 1
+        });
+    thread.join().expect("the writer does not panic");
+    wrong
+}
+
+#[test]
+fn loom_a_view_that_holds_is_of_one_life() {
+    assert_eq!(bad(None, view), 0);
+}
+
+#[test]
+fn loom_canary_a_view_that_does_not_look_in_order_is_of_two_lives() {
+    assert!(bad(Some(Site::ViewFence), view) > 0);
+}
+
+#[test]
+fn loom_canary_a_record_that_is_filled_too_early_is_of_two_lives() {
+    assert!(bad(Some(Site::FillFence), view) > 0);
+}
+
 /// Does a walk by zone and address ever pass over a connection of which its thread knows already, in a
 /// record that was another's before? (Whoever found it waits for its lock; this one only looks.)
 fn summary() -> bool {
