@@ -1,9 +1,9 @@
 //! The only place where packet bytes change.
 //!
 //! Translation replaces addresses, ports and ICMP identifiers: in the packet itself ([`headers`], or in
-//! fewer steps [`plain_v4`] and [`plain_v6`]) and in the packet that an ICMP error quotes ([`quoted`]). Helpers change TCP numbers and the length of
-//! a payload ([`numbers`], [`resized`]). Each function keeps every checksum that covers what it
-//! changes, or changes nothing at all and says why.
+//! fewer steps [`plain_v4`] and [`plain_v6`]) and in the packet that an ICMP error quotes ([`quoted`]).
+//! Helpers change TCP numbers and the length of a payload ([`numbers`], [`resized`]). Each function
+//! keeps every checksum that covers what it changes, or changes nothing at all and says why.
 //!
 //! A checksum is not computed anew but moved by the difference (RFC 1624; for SCTP's CRC32c by its
 //! linearity). That needs only the headers, so packets need not be contiguous, and a packet with a

@@ -1,6 +1,6 @@
 //! The short way to translate what nearly every packet is, a plain one (see
-//! [`express`](super::super::express)): where its fields stand is known when this is compiled, and both
-//! ends are replaced at once, whatever of them changes.
+//! [`Plain`](super::super::Plain)): where its fields stand is known when this is compiled, and both ends
+//! are replaced at once, whatever of them changes.
 
 use super::super::{Checksum, Ends, Hints, Segment, ipv4, ipv6, proto, tcp, udp};
 use super::field::{Zero, amend, move_pseudo_sum, put};
