@@ -32,7 +32,6 @@ use crate::merge::store::Store;
 use crate::packet::tcp_flags::{FIN, RST, SYN};
 use crate::packet::{self, Facts, Family, Hints, Plain, Segment, Tcp, Transport, proto, rewrite};
 use crate::reason::Reason;
-use crate::sync::line;
 use crate::sync::processor::Loop;
 use crate::sync::shelf::Visit;
 use crate::table::{At, Flags, Guard};
@@ -235,10 +234,8 @@ impl<'e> Batch<'e> {
             let Some(hint) = slot.hint else { continue };
             slot.flow = store.find(visit, hint, slot.hash, &slot.key);
             if let Some(flow) = slot.flow {
-                // For whoever is told of the flow.
-                line::prefetch(&raw const flow.made.rendered);
-                for passing in flow.passings() {
-                    self.engine.table.prefetch_record(passing.id);
+                for number in 0..flow.passings() {
+                    self.engine.table.prefetch_record(flow.passing(number).id);
                 }
             }
         }
@@ -338,7 +335,7 @@ impl<'e> Batch<'e> {
         }
         let bytes = u64::from(hints.total_len).max(packet.bytes().len() as u64);
         let now = self.at.now.as_millis();
-        let Some((last, before)) = flow.passings().split_last() else {
+        let Some(before) = flow.passings().checked_sub(1) else {
             flow.count(Used {
                 packets: 1,
                 bytes,
@@ -348,9 +345,10 @@ impl<'e> Batch<'e> {
         };
         // A step of Open vSwitch's machine may be made twice with the same packet, so the first
         // connections may go on although a later one refuses; what counts packets may not.
-        if !before.is_empty() && (self.kernel || self.switches.accounting) {
-            for passing in flow.passings() {
-                self.cross(cache.store, packet, slot, others, passing, Intent::Look)?;
+        if before > 0 && (self.kernel || self.switches.accounting) {
+            for number in 0..=before {
+                let passing = flow.passing(number);
+                self.cross(cache.store, packet, slot, others, &passing, Intent::Look)?;
             }
         }
         let tcp = match slot.prepared {
@@ -359,10 +357,12 @@ impl<'e> Batch<'e> {
             }
             _ => None,
         };
-        for passing in before {
-            self.pass_through(cache, packet, slot, others, passing, tcp.as_ref())?;
+        for number in 0..before {
+            let passing = flow.passing(number);
+            self.pass_through(cache, packet, slot, others, &passing, tcp.as_ref())?;
         }
-        let guard = self.pass_through(cache, packet, slot, others, last, tcp.as_ref())?;
+        let last = flow.passing(before);
+        let guard = self.pass_through(cache, packet, slot, others, &last, tcp.as_ref())?;
         // Every packet of this flow has this connection's lock now.
         flow.count_alone(bytes, now);
         if packet.wants_original() {
@@ -370,17 +370,17 @@ impl<'e> Batch<'e> {
         } else {
             drop(guard);
         }
-        self.tally.add(Counter::Found, 1 + before.len() as u64);
+        self.tally.add(Counter::Found, 1 + before as u64);
         match flow.brief() {
             Some(said) => packet.set_metadata(&Metadata {
                 connection: last.id,
-                state: said.state,
+                state: said.state.get(),
                 reply: last.direction == Direction::Reply,
                 zone: said.zone,
                 mark: said.mark,
                 ..Metadata::default()
             }),
-            None => self.finish(packet, slot, others, flow, last),
+            None => self.finish(packet, slot, others, flow, &last),
         }
         Some(())
     }
