@@ -87,6 +87,14 @@ enum Prepared {
     Other(u8),
 }
 
+/// What may pass a connection straight.
+enum Way {
+    /// An acknowledgement, perhaps.
+    Segment(Tcp),
+    /// A datagram of UDP.
+    Datagram,
+}
+
 /// Whether the state of a connection is written, or only looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Intent {
@@ -351,18 +359,19 @@ impl<'e> Batch<'e> {
                 self.cross(cache.store, packet, slot, others, &passing, Intent::Look)?;
             }
         }
-        let tcp = match slot.prepared {
-            Prepared::Plain(_) if cache.straight && slot.segment.proto == proto::TCP => {
-                slot.segment.numbers(packet.bytes())
-            }
+        let way = match slot.prepared {
+            Prepared::Plain(_) if cache.straight => match slot.segment.proto {
+                proto::TCP => slot.segment.numbers(packet.bytes()).map(Way::Segment),
+                _ => Some(Way::Datagram),
+            },
             _ => None,
         };
         for number in 0..before {
             let passing = flow.passing(number);
-            self.pass_through(cache, packet, slot, others, &passing, tcp.as_ref())?;
+            self.pass_through(cache, packet, slot, others, &passing, way.as_ref())?;
         }
         let last = flow.passing(before);
-        let guard = self.pass_through(cache, packet, slot, others, &last, tcp.as_ref())?;
+        let guard = self.pass_through(cache, packet, slot, others, &last, way.as_ref())?;
         // Every packet of this flow has this connection's lock now.
         flow.count_alone(bytes, now);
         if packet.wants_original() {
@@ -443,7 +452,7 @@ impl<'e> Batch<'e> {
     }
 
     /// A packet passes one of its connections, which is locked in the answer. `None`: it is not for
-    /// the cache to say. `tcp` is given where an acknowledgement may pass straight.
+    /// the cache to say. `way` is given to what may pass straight.
     #[inline(always)]
     fn pass_through<P: Descriptor>(
         &mut self,
@@ -452,16 +461,16 @@ impl<'e> Batch<'e> {
         slot: &Slot<'_>,
         others: &Others,
         passing: &Passing,
-        tcp: Option<&Tcp>,
+        way: Option<&Way>,
     ) -> Option<Guard<'e>> {
-        let straight = tcp.and_then(|tcp| self.pass_straight(tcp, passing));
+        let straight = way.and_then(|way| self.pass_straight(way, passing));
         straight.or_else(|| self.cross(cache.store, packet, slot, others, passing, Intent::Carry))
     }
 
-    /// [`Batch::cross`] for an acknowledgement inside the window, where nobody has the connection locked.
-    /// `None`: nothing has changed.
+    /// [`Batch::cross`] for an acknowledgement inside the window or a datagram of an answered
+    /// connection, where nobody has the connection locked. `None`: nothing has changed.
     #[inline(always)]
-    fn pass_straight(&mut self, tcp: &Tcp, passing: &Passing) -> Option<Guard<'e>> {
+    fn pass_straight(&mut self, way: &Way, passing: &Passing) -> Option<Guard<'e>> {
         let table = &self.engine.table;
         let at = At {
             now: self.at.now,
@@ -472,13 +481,22 @@ impl<'e> Batch<'e> {
         if !guard.is_visible(&at) {
             return None;
         }
-        guard.set_protocol(track::established(
-            guard.protocol(),
-            tcp,
-            passing.direction,
-        )?);
-        if guard.prolong(self.straight.tcp).is_none() {
-            self.refresh(&mut guard, Class::TcpEstablished);
+        let (class, until) = match way {
+            Way::Segment(tcp) => {
+                guard.set_protocol(track::established(
+                    guard.protocol(),
+                    tcp,
+                    passing.direction,
+                )?);
+                (Class::TcpEstablished, self.straight.tcp)
+            }
+            Way::Datagram if track::is_answered(guard.protocol()[0]) => {
+                (Class::OtherBidirectional, self.straight.udp)
+            }
+            Way::Datagram => return None,
+        };
+        if guard.prolong(until).is_none() {
+            self.refresh(&mut guard, class);
         }
         Some(guard)
     }
