@@ -34,7 +34,6 @@ use crate::packet::{
     self, Addresses, Facts, Family, Hints, Plain, Segment, Tcp, Transport, proto, rewrite,
 };
 use crate::reason::Reason;
-use crate::sync::line;
 use crate::sync::processor::Loop;
 use crate::sync::shelf::Visit;
 use crate::table::{At, Flags, Guard};
@@ -116,6 +115,14 @@ enum Prepared {
     Plain(Family),
     /// It may have one, and its facts have this number among those of the stage.
     Other(u8),
+}
+
+/// What may pass a connection straight.
+enum Way {
+    /// An acknowledgement, perhaps.
+    Segment(Tcp),
+    /// A datagram of UDP.
+    Datagram,
 }
 
 /// Whether the state of a connection is written, or only looked at.
@@ -265,10 +272,8 @@ impl<'e> Batch<'e> {
             let Some(hint) = slot.hint else { continue };
             slot.flow = store.find(visit, hint, slot.hash, &slot.key);
             if let Some(flow) = slot.flow {
-                // For whoever is told of the flow.
-                line::prefetch(&raw const flow.made.rendered);
-                for passing in flow.passings() {
-                    self.engine.table.prefetch_record(passing.id);
+                for number in 0..flow.passings() {
+                    self.engine.table.prefetch_record(flow.passing(number).id);
                 }
             }
         }
@@ -345,7 +350,7 @@ impl<'e> Batch<'e> {
         }
         let bytes = u64::from(hints.total_len).max(packet.bytes().len() as u64);
         let now = self.at.now.as_millis();
-        let Some((last, before)) = flow.passings().split_last() else {
+        let Some(before) = flow.passings().checked_sub(1) else {
             flow.count(Used {
                 packets: 1,
                 bytes,
@@ -355,21 +360,25 @@ impl<'e> Batch<'e> {
         };
         // A step of Open vSwitch's machine may be made twice with the same packet, so the first
         // connections may go on although a later one refuses; what counts packets may not.
-        if !before.is_empty() && (self.kernel || self.switches.accounting) {
-            for passing in flow.passings() {
-                self.cross(cache.store, packet, slot, others, passing, Intent::Look)?;
+        if before > 0 && (self.kernel || self.switches.accounting) {
+            for number in 0..=before {
+                let passing = flow.passing(number);
+                self.cross(cache.store, packet, slot, others, &passing, Intent::Look)?;
             }
         }
-        let tcp = match slot.prepared {
-            Prepared::Plain(_) if cache.straight && slot.segment.proto == proto::TCP => {
-                slot.segment.numbers(packet.bytes())
-            }
+        let way = match slot.prepared {
+            Prepared::Plain(_) if cache.straight => match slot.segment.proto {
+                proto::TCP => slot.segment.numbers(packet.bytes()).map(Way::Segment),
+                _ => Some(Way::Datagram),
+            },
             _ => None,
         };
-        for passing in before {
-            self.pass_through(cache, packet, slot, others, passing, tcp.as_ref())?;
+        for number in 0..before {
+            let passing = flow.passing(number);
+            self.pass_through(cache, packet, slot, others, &passing, way.as_ref())?;
         }
-        let guard = self.pass_through(cache, packet, slot, others, last, tcp.as_ref())?;
+        let last = flow.passing(before);
+        let guard = self.pass_through(cache, packet, slot, others, &last, way.as_ref())?;
         // Every packet of this flow has this connection's lock now.
         flow.count_alone(bytes, now);
         if packet.wants_original() {
@@ -377,17 +386,17 @@ impl<'e> Batch<'e> {
         } else {
             drop(guard);
         }
-        self.tally.add(Counter::Found, 1 + before.len() as u64);
+        self.tally.add(Counter::Found, 1 + before as u64);
         match flow.brief() {
             Some(said) => packet.set_metadata(&Metadata {
                 connection: last.id,
-                state: said.state,
+                state: said.state.get(),
                 reply: last.direction == Direction::Reply,
                 zone: said.zone,
                 mark: said.mark,
                 ..Metadata::default()
             }),
-            None => self.finish(packet, slot, others, flow, last),
+            None => self.finish(packet, slot, others, flow, &last),
         }
         Some(())
     }
@@ -450,7 +459,7 @@ impl<'e> Batch<'e> {
     }
 
     /// A packet passes one of its connections, which is locked in the answer. `None`: it is not for
-    /// the cache to say. `tcp` is given where an acknowledgement may pass straight.
+    /// the cache to say. `way` is given to what may pass straight.
     #[inline(always)]
     fn pass_through<P: Descriptor>(
         &mut self,
@@ -459,16 +468,16 @@ impl<'e> Batch<'e> {
         slot: &Slot<'_>,
         others: &Others,
         passing: &Passing,
-        tcp: Option<&Tcp>,
+        way: Option<&Way>,
     ) -> Option<Guard<'e>> {
-        let straight = tcp.and_then(|tcp| self.pass_straight(tcp, passing));
+        let straight = way.and_then(|way| self.pass_straight(way, passing));
         straight.or_else(|| self.cross(cache.store, packet, slot, others, passing, Intent::Carry))
     }
 
-    /// [`Batch::cross`] for an acknowledgement inside the window, where nobody has the connection locked.
-    /// `None`: nothing has changed.
+    /// [`Batch::cross`] for an acknowledgement inside the window or a datagram of an answered
+    /// connection, where nobody has the connection locked. `None`: nothing has changed.
     #[inline(always)]
-    fn pass_straight(&mut self, tcp: &Tcp, passing: &Passing) -> Option<Guard<'e>> {
+    fn pass_straight(&mut self, way: &Way, passing: &Passing) -> Option<Guard<'e>> {
         let table = &self.engine.table;
         let at = At {
             now: self.at.now,
@@ -479,13 +488,22 @@ impl<'e> Batch<'e> {
         if !guard.is_visible(&at) {
             return None;
         }
-        guard.set_protocol(track::established(
-            guard.protocol(),
-            tcp,
-            passing.direction,
-        )?);
-        if guard.prolong(self.straight.tcp).is_none() {
-            guard = self.refreshed(guard, Class::TcpEstablished);
+        let (class, until) = match way {
+            Way::Segment(tcp) => {
+                guard.set_protocol(track::established(
+                    guard.protocol(),
+                    tcp,
+                    passing.direction,
+                )?);
+                (Class::TcpEstablished, self.straight.tcp)
+            }
+            Way::Datagram if track::is_answered(guard.protocol()[track::OTHER_STATE]) => {
+                (Class::OtherBidirectional, self.straight.udp)
+            }
+            Way::Datagram => return None,
+        };
+        if guard.prolong(until).is_none() {
+            guard = self.refreshed(guard, class);
         }
         Some(guard)
     }

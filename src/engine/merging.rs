@@ -319,8 +319,9 @@ impl Engine {
         if let Some(render) = enabled.render {
             made.rendered = render(&made);
         }
-        let (inserted, gone) =
-            store.insert(Flow::new(made.clone(), now.as_millis()), trace, &cookies);
+        let shape = store.shape(&made.merged.matches);
+        let flow = Flow::new(made.clone(), shape, now.as_millis());
+        let (inserted, gone) = store.insert(flow, trace, &cookies);
         self.tell_gone(store, &gone);
         if inserted {
             let offered = self.offload.offer_flow(&made, self);

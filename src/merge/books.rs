@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::action::Action;
 use super::flow::Match;
 use super::fold::{Filter, Refusal};
-use super::merged::{Passing, Used};
+use super::merged::{Passing, Shape, Used};
 use crate::sync::StdArc;
 use crate::tuple::ConnectionId;
 
@@ -58,6 +58,8 @@ pub(super) struct Books {
     pub(super) departing: HashMap<u64, Departing>,
     pub(super) by_connection: HashMap<ConnectionId, Vec<u32>>,
     pub(super) numbers: u64,
+    /// Shapes of the flows.
+    pub(super) shapes: Vec<StdArc<Shape>>,
     /// Where the search for something to evict goes on.
     pub(super) hand: usize,
     /// Why traces were rejected, by [`Refusal::ALL`].

@@ -76,14 +76,16 @@ impl Index {
     #[must_use]
     #[inline(always)]
     pub fn hint(&self, hash: u64) -> Option<usize> {
-        let tag = hash & !0xffff_ffff;
-        let word = self.line(hash).iter().fold(0, |found, word| {
-            // Relaxed: as in `candidates`.
+        let place = self.line(hash).iter().fold(0, |place, word| {
+            // Relaxed: as in `candidates`. An empty entry is no place, whatever its tag.
             let word = word.load(Ordering::Relaxed);
-            let is = word as u32 != 0 && word & !0xffff_ffff == tag;
-            if is { word as u32 } else { found }
+            if word >> 32 == hash >> 32 {
+                word as u32
+            } else {
+                place
+            }
         });
-        Some(word.checked_sub(1)? as usize)
+        Some(place.checked_sub(1)? as usize)
     }
 
     /// Places where the flow may be.

@@ -30,6 +30,13 @@ fn number<const N: usize>(bytes: &[u8; N]) -> u128 {
     u128::from(number)
 }
 
+/// An Ethernet address of a header.
+#[inline(always)]
+fn address(header: &[u8; ETHERNET], at: usize) -> Option<u128> {
+    let eight = header.get(at..)?.first_chunk::<8>()?;
+    Some(u128::from(u64::from_be_bytes(*eight) >> 16))
+}
+
 /// What the Ethernet header says: `l3` bytes, or as many as there are; `None`: there is no such header.
 #[must_use]
 #[inline]
@@ -125,9 +132,9 @@ pub fn key_into(
     let l3 = usize::from(parsed.l3);
     if l3 == ETHERNET {
         *key = Key::default();
-        let (dst, src) = bytes.first_chunk::<12>()?.split_first_chunk::<6>()?;
-        key.set(Field::EthDst, number(dst));
-        key.set(Field::EthSrc, number(src.first_chunk::<6>()?));
+        let header = bytes.first_chunk::<ETHERNET>()?;
+        key.set(Field::EthDst, address(header, 0)?);
+        key.set(Field::EthSrc, address(header, 6)?);
     } else {
         *key = link_key(bytes, (hints.l3.is_none() || l3 >= ETHERNET).then_some(l3));
     }

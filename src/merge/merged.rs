@@ -7,6 +7,7 @@
 
 use std::any::Any;
 use std::mem::offset_of;
+use std::num::NonZeroU8;
 
 use super::action::Action;
 use super::flow::{Field, Key, Match, WORDS};
@@ -25,14 +26,6 @@ pub struct Passing {
     pub direction: Direction,
     /// The zone.
     pub zone: Zone,
-}
-
-impl Passing {
-    const NONE: Passing = Passing {
-        id: ConnectionId::NONE,
-        direction: Direction::Original,
-        zone: 0,
-    };
 }
 
 /// What the tracker leaves with a packet at the end of its way.
@@ -64,8 +57,11 @@ impl Metadata {
     }
 
     fn brief(&self) -> Option<Brief> {
-        (!self.translates() && self.label == 0).then_some(Brief {
-            state: self.state,
+        if self.translates() || self.label != 0 {
+            return None;
+        }
+        Some(Brief {
+            state: NonZeroU8::new(self.state)?,
             zone: self.zone,
             mark: self.mark,
         })
@@ -197,51 +193,92 @@ impl Made {
     }
 }
 
-/// Connections of a flow whose passings lie beside its match.
-const NEAR: usize = 4;
-
-/// The line of a flow that every packet reads and writes.
-#[repr(align(64))]
-struct Head {
-    packets: AtomicU64,
-    bytes: AtomicU64,
-    last: AtomicU64,
-    /// The words of the key that it matches.
-    which: [u8; WORDS],
-    /// How many those are.
-    count: u8,
-    /// How many passings there are, if they are near.
-    near: Option<u8>,
-    /// What packets are told, if it is not much.
-    brief: Option<Brief>,
-}
+/// Connections of a flow that lie in its line of counters, if they are no more.
+const NEAR: usize = 3;
+/// Words of its key that lie in its first line.
+const FIRST: usize = 7;
 
 /// What the tracker leaves with a packet that it does not translate and that has no label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Brief {
     /// State bits.
-    pub state: u8,
+    pub state: NonZeroU8,
     /// Zone.
     pub zone: Zone,
     /// Mark.
     pub mark: u32,
 }
 
-/// Mask and value of each word that a flow matches.
-#[repr(align(64))]
-struct Pairs([(u64, u64); WORDS]);
+/// Which bits of the key a flow matches. Many flows share one, so it is near when a packet comes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Shape {
+    count: u8,
+    which: [u8; WORDS],
+    masks: [u64; WORDS],
+}
 
-/// The passings of a flow, where they are few.
+impl Shape {
+    /// That of a match.
+    #[must_use]
+    pub fn of(matches: &Match) -> Shape {
+        let mut shape = Shape {
+            count: 0,
+            which: [0; WORDS],
+            masks: [0; WORDS],
+        };
+        for (word, _, mask) in matches.words() {
+            let at = usize::from(shape.count);
+            (shape.which[at], shape.masks[at]) = (word as u8, mask);
+            shape.count += 1;
+        }
+        shape
+    }
+
+    /// Whether a key has these values from word `from` of the shape on.
+    #[inline(always)]
+    fn fits(&self, key: &Key, values: &[u64], from: usize) -> bool {
+        let all = usize::from(self.count).min(WORDS).max(from);
+        let words = self.which[from..all].iter().zip(&self.masks[from..all]);
+        words.zip(values).fold(0, |wrong, ((&which, mask), value)| {
+            wrong | (key.word(usize::from(which)) ^ value) & mask
+        }) == 0
+    }
+}
+
+/// What a packet is compared with.
 #[repr(align(64))]
-struct Near([Passing; NEAR]);
+struct Matched {
+    shape: StdArc<Shape>,
+    values: [u64; FIRST],
+}
+
+/// What a packet does.
+#[repr(align(64))]
+struct Doing {
+    packets: AtomicU64,
+    bytes: AtomicU64,
+    last: AtomicU64,
+    /// Its connections, their zones, and the directions as bits.
+    ids: [ConnectionId; NEAR],
+    zones: [Zone; NEAR],
+    replies: u8,
+    /// How many there are; more than [`NEAR`]: they are not here.
+    count: u8,
+    brief: Option<Brief>,
+}
+
+const _: () = assert!(size_of::<Matched>() == LINE);
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Doing>() == LINE);
 
 /// A merged flow in the cache.
 ///
 /// What packets look at lies in few lines ([`Flow::LINES`]), which are asked for together.
 pub struct Flow {
-    head: Head,
-    near: Near,
-    pairs: Pairs,
+    matched: Matched,
+    doing: Doing,
+    /// Values of further words.
+    further: [u64; WORDS - FIRST],
     /// What it is.
     pub made: Made,
     /// When it was made, in milliseconds.
@@ -249,54 +286,73 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Where the lines lie that packets look at, with as many words as most flows match.
-    pub const LINES: [usize; 4] = [
-        offset_of!(Flow, head),
-        offset_of!(Flow, near),
-        offset_of!(Flow, pairs),
-        offset_of!(Flow, pairs) + LINE,
+    /// Where the lines lie that packets of most flows look at.
+    pub const LINES: [usize; 3] = [
+        offset_of!(Flow, matched),
+        offset_of!(Flow, doing),
+        offset_of!(Flow, made.rendered),
     ];
 
-    /// A flow that no packet has used.
+    /// A flow that no packet has used. `shape` is that of its match.
     #[must_use]
-    pub fn new(made: Made, now: u64) -> Flow {
-        let mut which = [0; WORDS];
-        let mut pairs = [(0, 0); WORDS];
-        let mut count = 0;
-        for (word, value, mask) in made.merged.matches.words() {
-            which[count] = word as u8;
-            pairs[count] = (mask, value);
-            count += 1;
+    pub fn new(made: Made, shape: StdArc<Shape>, now: u64) -> Flow {
+        let (mut values, mut further) = ([0; FIRST], [0; WORDS - FIRST]);
+        let places = values.iter_mut().chain(&mut further);
+        for (place, (_, value, _)) in places.zip(made.merged.matches.words()) {
+            *place = value;
         }
-        let mut near = Near([Passing::NONE; NEAR]);
-        let few = made.passings.len() <= NEAR;
-        for (place, passing) in near.0.iter_mut().zip(&made.passings) {
-            *place = *passing;
+        let mut doing = Doing {
+            packets: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            last: AtomicU64::new(0),
+            ids: [ConnectionId::NONE; NEAR],
+            zones: [0; NEAR],
+            replies: 0,
+            count: made.passings.len().min(NEAR + 1) as u8,
+            brief: made.metadata.brief(),
+        };
+        for (i, passing) in made.passings.iter().take(NEAR).enumerate() {
+            doing.ids[i] = passing.id;
+            doing.zones[i] = passing.zone;
+            doing.replies |= (passing.direction as u8) << i;
         }
         Flow {
-            head: Head {
-                packets: AtomicU64::new(0),
-                bytes: AtomicU64::new(0),
-                last: AtomicU64::new(0),
-                which,
-                count: count as u8,
-                near: few.then_some(made.passings.len() as u8),
-                brief: made.metadata.brief(),
-            },
-            near,
-            pairs: Pairs(pairs),
+            matched: Matched { shape, values },
+            doing,
+            further,
             made,
             born: now,
         }
     }
 
-    /// The connections of its packets, in the order in which the tracker was asked.
+    /// How many connections its packets belong to.
     #[must_use]
     #[inline(always)]
-    pub fn passings(&self) -> &[Passing] {
-        match self.head.near {
-            Some(few) => &self.near.0[..usize::from(few).min(NEAR)],
-            None => &self.made.passings,
+    pub fn passings(&self) -> usize {
+        match usize::from(self.doing.count) {
+            few if few <= NEAR => few,
+            _ => self.made.passings.len(),
+        }
+    }
+
+    /// One of its connections, in the order in which the tracker was asked.
+    ///
+    /// # Panics
+    /// When there are not so many.
+    #[must_use]
+    #[inline(always)]
+    pub fn passing(&self, number: usize) -> Passing {
+        if usize::from(self.doing.count) > NEAR {
+            return self.made.passings[number];
+        }
+        Passing {
+            id: self.doing.ids[number],
+            direction: if self.doing.replies >> number & 1 == 0 {
+                Direction::Original
+            } else {
+                Direction::Reply
+            },
+            zone: self.doing.zones[number],
         }
     }
 
@@ -304,52 +360,52 @@ impl Flow {
     #[must_use]
     #[inline(always)]
     pub fn brief(&self) -> Option<Brief> {
-        self.head.brief
+        self.doing.brief
     }
 
     /// Whether a packet is one of this flow.
     #[must_use]
     #[inline(always)]
     pub fn fits(&self, key: &Key) -> bool {
-        let used = usize::from(self.head.count);
-        let words = self.head.which[..used].iter().zip(&self.pairs.0[..used]);
-        words.fold(0, |wrong, (&which, &(mask, value))| {
-            wrong | (key.word(usize::from(which)) ^ value) & mask
-        }) == 0
+        let Matched { shape, values } = &self.matched;
+        shape.fits(key, values, 0)
+            && (usize::from(shape.count) <= FIRST || shape.fits(key, &self.further, FIRST))
     }
 
     /// Counts a packet, by the only thread that does so now.
     #[inline]
     pub fn count_alone(&self, bytes: u64, now: u64) {
         let add = |to: &AtomicU64, n| to.store(to.load(Ordering::Relaxed) + n, Ordering::Relaxed);
-        add(&self.head.packets, 1);
-        add(&self.head.bytes, bytes);
-        if self.head.last.load(Ordering::Relaxed) < now {
-            self.head.last.store(now, Ordering::Relaxed);
+        add(&self.doing.packets, 1);
+        add(&self.doing.bytes, bytes);
+        if self.doing.last.load(Ordering::Relaxed) < now {
+            self.doing.last.store(now, Ordering::Relaxed);
         }
     }
 
     /// Counts packets, whoever else does so.
     pub fn count(&self, used: Used) {
-        self.head.packets.fetch_add(used.packets, Ordering::Relaxed);
-        self.head.bytes.fetch_add(used.bytes, Ordering::Relaxed);
-        self.head.last.fetch_max(used.last, Ordering::Relaxed);
+        self.doing
+            .packets
+            .fetch_add(used.packets, Ordering::Relaxed);
+        self.doing.bytes.fetch_add(used.bytes, Ordering::Relaxed);
+        self.doing.last.fetch_max(used.last, Ordering::Relaxed);
     }
 
     /// What was counted.
     #[must_use]
     pub fn used(&self) -> Used {
         Used {
-            packets: self.head.packets.load(Ordering::Relaxed),
-            bytes: self.head.bytes.load(Ordering::Relaxed),
-            last: self.head.last.load(Ordering::Relaxed),
+            packets: self.doing.packets.load(Ordering::Relaxed),
+            bytes: self.doing.bytes.load(Ordering::Relaxed),
+            last: self.doing.last.load(Ordering::Relaxed),
         }
     }
 
     /// When it was last worth something: used, or made.
     #[must_use]
     pub fn recent(&self) -> u64 {
-        self.head.last.load(Ordering::Relaxed).max(self.born)
+        self.doing.last.load(Ordering::Relaxed).max(self.born)
     }
 
     /// Its match.
@@ -405,7 +461,9 @@ mod tests {
                 actions: Vec::new(),
                 longer: Vec::new(),
             };
-            let flow = Flow::new(Made::new(1, merged, (Metadata::default(), Vec::new()), &[]), 0);
+            let shape = StdArc::new(Shape::of(&matches));
+            let made = Made::new(1, merged, (Metadata::default(), Vec::new()), &[]);
+            let flow = Flow::new(made, shape, 0);
             let packet = if near { values } else { packet };
             prop_assert_eq!(flow.fits(&packet), matches.fits(&packet));
         }

@@ -14,7 +14,7 @@ use super::books::{Books, Departing, Entry, Parent, Place};
 use super::flow::{Key, Match};
 use super::fold::{Filter, Refusal};
 use super::index::Index;
-use super::merged::{Flow, Passing, Used};
+use super::merged::{Flow, Passing, Shape, Used};
 use super::statistics::{Count, Counts};
 use super::trace::{Throttle, Trace};
 use crate::error::Error;
@@ -405,6 +405,20 @@ impl Store {
         let mut books = self.books();
         books.numbers += 1;
         books.numbers
+    }
+
+    /// The shape of a match: that of other flows, if there is one.
+    #[must_use]
+    pub fn shape(&self, matches: &Match) -> StdArc<Shape> {
+        let shape = Shape::of(matches);
+        let mut books = self.books();
+        if let Some(known) = books.shapes.iter().find(|known| ***known == shape) {
+            return known.clone();
+        }
+        books.shapes.retain(|known| StdArc::strong_count(known) > 1);
+        let shape = StdArc::new(shape);
+        books.shapes.push(shape.clone());
+        shape
     }
 
     /// If there is a flow that matches and does exactly this, packets with the trace's hash find it too.

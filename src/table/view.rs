@@ -23,6 +23,9 @@ use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::sync::{Site, fence, takes_step};
 use crate::tuple::{ConnectionId, Direction, Key, Side};
 
+/// The generation in a word, and in an id.
+const LIVES: u64 = !0xffff_ffff;
+
 /// A connection that was found and is only looked at.
 pub struct View<'t> {
     table: &'t Table,
@@ -173,8 +176,10 @@ impl Table {
         let hot = self.arena.hot(number);
         // Acquire: as above.
         let word = hot.word.load(Acquire);
-        let wanted = with.put(LIVE);
-        if word & (without.put(LOCK) | wanted) != wanted || generation(word) != id.generation() {
+        // Generations stand at the top of both.
+        let life = id.0 & LIVES;
+        let wanted = with.put(LIVE) | life;
+        if word & (without.put(LOCK) | wanted | LIVES) != wanted {
             return None;
         }
         Some(View {

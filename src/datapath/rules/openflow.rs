@@ -1,8 +1,7 @@
 //! Lines of `ovs-ofctl add-flow`: `table=0,priority=1,tcp,ct_state=+trk,actions=...`.
 
 use super::values::{
-    Matching, Wrong, address, ct_state, ether_type, mac, masked, narrow, number, range, signs,
-    to_set,
+    Matching, Wrong, address, ether_type, mac, narrow, number, range, signs, to_set,
 };
 use super::{Does, Rule};
 use crate::engine::action::{Action as Ask, Helper, Nat, NatSelection};
@@ -98,6 +97,9 @@ fn protocol(name: &str, matching: &mut Matching) -> Result<(), Wrong> {
 }
 
 fn field(name: &str, value: &str, matching: &mut Matching) -> Result<(), Wrong> {
+    if matching.tracked(name, value)? {
+        return Ok(());
+    }
     match name {
         "in_port" => matching.is(Field::InPort, number(value)?),
         "tun_id" | "tunnel_id" => matching.is(Field::TunnelId, number(value)?),
@@ -122,19 +124,6 @@ fn field(name: &str, value: &str, matching: &mut Matching) -> Result<(), Wrong> 
         "tcp_flags" => {
             let (flags, mask) = flags(value)?;
             matching.and(Field::TcpFlags, flags, mask)
-        }
-        "ct_state" => {
-            let (state, mask) = ct_state(value)?;
-            matching.and(Field::CtState, state, mask)
-        }
-        "ct_zone" => matching.is(Field::CtZone, number(value)?),
-        "ct_mark" => {
-            let (mark, mask) = masked(value, Field::CtMark.full())?;
-            matching.and(Field::CtMark, mark, mask)
-        }
-        "ct_label" => {
-            let (label, mask) = masked(value, Field::CtLabel.full())?;
-            matching.and(Field::CtLabel, label, mask)
         }
         other => Err(format!("`{other}` is no field")),
     }

@@ -1,8 +1,6 @@
 //! Lines of `tc filter add dev DEV ingress ... flower ... action ...`.
 
-use super::values::{
-    Matching, Wrong, ct_state, ether_type, mac, masked, narrow, number, range, to_set,
-};
+use super::values::{Matching, Wrong, ether_type, mac, narrow, number, range, to_set};
 use super::{Does, Rule, Rules};
 use crate::engine::action::{Action as Ask, Nat};
 use crate::merge::action::Action;
@@ -81,16 +79,10 @@ pub(super) fn rule(line: &str, rules: &mut Rules) -> Result<Rule, Wrong> {
 }
 
 fn key_of(key: &str, value: &str, matching: &mut Matching) -> Result<(), Wrong> {
+    if matching.tracked(key, value)? {
+        return Ok(());
+    }
     match key {
-        "ct_state" => {
-            let (state, mask) = ct_state(value)?;
-            matching.and(Field::CtState, state, mask)
-        }
-        "ct_zone" => matching.is(Field::CtZone, number(value)?),
-        "ct_mark" => {
-            let (mark, mask) = masked(value, Field::CtMark.full())?;
-            matching.and(Field::CtMark, mark, mask)
-        }
         "ip_proto" => {
             let protocol = match value {
                 "tcp" => proto::TCP,

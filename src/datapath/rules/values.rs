@@ -141,7 +141,7 @@ pub(super) fn signs(text: &str, bit: impl Fn(&str) -> Option<u8>) -> Result<(u12
 }
 
 /// `+new-est...`: value and mask of the state bits.
-pub(super) fn ct_state(text: &str) -> Result<(u128, u128), Wrong> {
+fn ct_state(text: &str) -> Result<(u128, u128), Wrong> {
     signs(text, |name| {
         let bit = match name {
             "new" => state::NEW,
@@ -163,6 +163,18 @@ pub(super) fn ct_state(text: &str) -> Result<(u128, u128), Wrong> {
 pub(super) struct Matching(pub(super) Match);
 
 impl Matching {
+    /// What of the tracker is matched, which both languages write alike. `false`: `name` is no such field.
+    pub(super) fn tracked(&mut self, name: &str, value: &str) -> Result<bool, Wrong> {
+        let (field, (value, mask)) = match name {
+            "ct_state" => (Field::CtState, ct_state(value)?),
+            "ct_zone" => return self.is(Field::CtZone, number(value)?).map(|()| true),
+            "ct_mark" => (Field::CtMark, masked(value, Field::CtMark.full())?),
+            "ct_label" => (Field::CtLabel, masked(value, Field::CtLabel.full())?),
+            _ => return Ok(false),
+        };
+        self.and(field, value, mask).map(|()| true)
+    }
+
     /// One more field.
     pub(super) fn and(&mut self, field: Field, value: u128, mask: u128) -> Result<(), Wrong> {
         let both = self.0.and(field, value, mask);
