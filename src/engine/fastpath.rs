@@ -3,14 +3,16 @@
 //! ```text
 //! stage 0   for every packet   ask for its headers
 //! stage 1   for every packet   parse, flow key, hash; ask for the index line
-//! stage 2   for every packet   ask for the flows noted there
-//! stage 3   for every packet   compare masks; ask for the connections' hot lines
-//! stage 4   packet by packet   are the connections still what they were? advance them, translate,
+//! stage 2   for every packet   read the place noted there; ask for the line that says what is in it
+//! stage 3   for every packet   ask for the lines of the flow
+//! stage 4   for every packet   compare; ask for the connections' hot lines
+//! stage 5   packet by packet   are the connections still what they were? advance them, translate,
 //!                              write the metadata
 //! ```
 //!
-//! What is true of a flow is decided in stage 4, under each connection's lock: that the flag MERGED
-//! stands, that the packet is a legal next step of an established connection. Everything else misses
+//! What is true of a flow is decided in stage 5, under each connection's lock: that the flag MERGED
+//! stands, that the packet is a legal next step of an established connection. An acknowledgement inside
+//! the window, or a datagram, makes that step as in `express`. Everything else misses
 //! and goes the normal way, untouched: FIN, SYN and RST, fragments, what is out of its window. A packet
 //! that misses and can be merged begins its trace here.
 
@@ -235,7 +237,7 @@ fn begin_trace<P: Descriptor>(store: &Store, packet: &mut P, slot: &Slot<'_>) {
 }
 
 impl<'e> Batch<'e> {
-    /// Stages 0 to 3.
+    /// Stages 0 to 4.
     #[inline(always)]
     fn find_flows<'v, P: Descriptor>(
         &self,
@@ -334,7 +336,7 @@ impl<'e> Batch<'e> {
         Some(parsed)
     }
 
-    /// Stage 4 for one packet that fits a flow. `None`: it has to go the normal way.
+    /// Stage 5 for one packet that fits a flow. `None`: it has to go the normal way.
     #[inline(always)]
     fn carry<P: Descriptor>(
         &mut self,

@@ -21,7 +21,8 @@
 //! Any thread may *read* any field at any time, since every field is an atomic that is always
 //! accessed whole; what it read means something only if the word says so: whoever reads the word,
 //! then the key, and then sets LOCK by comparing and exchanging that same word, knows that the key
-//! belonged to that life, because no other life has that word.
+//! belonged to that life, because no other life has that word. Who only reads looks at the word a second
+//! time instead (see `view`).
 
 use crate::sync::{AtomicU32, AtomicU64};
 

@@ -290,6 +290,24 @@ mod tests {
     }
 
     #[test]
+    fn an_id_has_a_view_as_long_as_its_connection_lives() {
+        let table = with(Flags::FLOW, Family::V4);
+        let any = Flags::default();
+        let id = view(&table, Family::V4).expect("a flow").0.id();
+        assert!(
+            table
+                .view_of(id, Flags::FLOW, any)
+                .is_some_and(|view| view.id() == id)
+        );
+        assert!(table.view_of(id, any, Flags::FLOW).is_none());
+        assert!(table.view_of(ConnectionId::NONE, any, any).is_none());
+        table.remove(table.get(id).expect("it lives"));
+        drop(insert(&table, &new(tuple(3, Family::V4), None, 10), 0));
+        // The record is another connection's now.
+        assert!(table.view_of(id, any, any).is_none());
+    }
+
+    #[test]
     fn a_view_does_not_hold_once_the_connection_changed_its_flags_is_locked_or_gone() {
         let table = with(Flags::FLOW, Family::V4);
         let (first, _) = view(&table, Family::V4).expect("a flow");
