@@ -35,7 +35,7 @@ pub(super) struct Straight {
     /// Connections whose packets are translated.
     translated: Flags,
     /// The bits of a connection's id that the packet is told: none when it is being translated.
-    named: u64,
+    names: u64,
     zone: Zone,
     /// When an established TCP connection without a policy of its own expires.
     pub(super) tcp: Time,
@@ -72,7 +72,7 @@ impl Straight {
             } else {
                 NAT
             },
-            named: if action.nat.is_none() { !0 } else { 0 },
+            names: if action.nat.is_none() { !0 } else { 0 },
             zone: action.zone,
             tcp: until(Class::TcpEstablished),
             udp: until(Class::OtherBidirectional),
@@ -95,7 +95,12 @@ impl Straight {
     /// The connection, as far as the packet is told.
     #[inline(always)]
     pub(super) fn name(&self, guard: &Guard<'_>) -> ConnectionId {
-        ConnectionId(guard.id().0 & self.named)
+        self.named(guard.id())
+    }
+
+    #[inline(always)]
+    const fn named(&self, id: ConnectionId) -> ConnectionId {
+        ConnectionId(id.0 & self.names)
     }
 
     /// What a packet carries of the state that its last pass gave it, unless it was translated then.
@@ -209,6 +214,44 @@ impl<'e> Batch<'e> {
             return None;
         }
         let last = packet.pass();
+        let mut metadata = Metadata {
+            connection: self.straight.named(last.connection),
+            state: last.state,
+            reply: last.reply,
+            icmp_related: last.icmp_related,
+            zone: self.straight.zone,
+            ..Metadata::default()
+        };
+        match self.glance_again(last.connection) {
+            Some(mark) => metadata.mark = mark,
+            None => self.look_again(&last, &mut metadata)?,
+        }
+        packet.set_metadata(&metadata);
+        self.tally.add(Counter::Cached, 1);
+        Some(())
+    }
+
+    /// The mark of a connection of which a packet that comes again is told nothing else, without its lock.
+    #[inline(always)]
+    fn glance_again(&self, id: ConnectionId) -> Option<u32> {
+        let without = Flags::LABEL
+            .and(Flags::HELPER)
+            .and(Flags::TRANSLATED)
+            .and(self.straight.translated);
+        let view = (self.engine.table).view_of(id, Flags::default(), without)?;
+        if !view.is_visible(&self.at)
+            || view.zone() != self.straight.zone
+            || verdict::is_control_pair(view.ports())
+        {
+            return None;
+        }
+        let mark = view.mark();
+        view.holds().then_some(mark)
+    }
+
+    /// Mark and label of any connection, for a packet that comes again.
+    #[inline(never)]
+    fn look_again(&self, last: &Pass, metadata: &mut Metadata) -> Option<()> {
         let guard = self.engine.table.get(last.connection)?;
         let direction = if last.reply {
             Direction::Reply
@@ -222,18 +265,7 @@ impl<'e> Batch<'e> {
         {
             return None;
         }
-        let mut metadata = Metadata {
-            connection: self.straight.name(&guard),
-            state: last.state,
-            reply: last.reply,
-            icmp_related: last.icmp_related,
-            zone: self.straight.zone,
-            ..Metadata::default()
-        };
-        verdict::read_mark_and_label(&guard, &mut metadata);
-        drop(guard);
-        packet.set_metadata(&metadata);
-        self.tally.add(Counter::Cached, 1);
+        verdict::read_mark_and_label(&guard, metadata);
         Some(())
     }
 

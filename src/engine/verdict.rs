@@ -80,16 +80,25 @@ pub(super) fn read_mark_and_label(guard: &Guard<'_>, metadata: &mut Metadata) {
 /// vSwitch gives it the whole treatment in every pass.
 #[inline]
 pub(super) fn is_control_channel(guard: &Guard<'_>, direction: Direction) -> bool {
-    let (protocol, low, high) = guard.ports();
+    let ports = guard.ports();
+    if !matches!(ports.0, proto::TCP | proto::UDP) {
+        return false;
+    }
+    let flags = guard.flags();
+    flags.contains(Flags::HELPER)
+        || ((is_control_pair(ports) || flags.contains(Flags::TRANSLATED))
+            && is_control_port(guard, direction))
+}
+
+/// One of these ports is that of a control channel: protocol, low port and high port.
+#[inline(always)]
+pub(super) const fn is_control_pair((protocol, low, high): (u8, u16, u16)) -> bool {
     let port = match protocol {
         proto::TCP => FTP,
         proto::UDP => TFTP,
         _ => return false,
     };
-    let flags = guard.flags();
-    flags.contains(Flags::HELPER)
-        || ((low == port || high == port || flags.contains(Flags::TRANSLATED))
-            && is_control_port(guard, direction))
+    low == port || high == port
 }
 
 /// By the ports of the packet itself, which a translation may have chosen.

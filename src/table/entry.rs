@@ -24,7 +24,9 @@
 //! belonged to that life, because no other life has that word. Who only reads looks at the word a second
 //! time instead (see `view`).
 
+use crate::sync::Ordering::Relaxed;
 use crate::sync::{AtomicU32, AtomicU64};
+use crate::tuple::Zone;
 
 /// The record is linked or about to be: it is a connection.
 pub(super) const LIVE: u64 = 1 << 1;
@@ -203,6 +205,21 @@ const _: () = {
     assert!(size_of::<Cold>() == 64);
     assert!(size_of::<Eight>() == 64);
 };
+
+impl Hot {
+    /// The zone.
+    #[inline]
+    pub(super) fn zone(&self) -> Zone {
+        (self.tail.load(Relaxed) >> 32) as Zone
+    }
+
+    /// Protocol, low port and high port of the forward key.
+    #[inline]
+    pub(super) fn ports(&self) -> (u8, u16, u16) {
+        let tail = self.tail.load(Relaxed);
+        ((tail >> 48) as u8, tail as u16, (tail >> 16) as u16)
+    }
+}
 
 /// The expiry word: milliseconds in the low 48 bits, policy in the high 16.
 #[inline]

@@ -42,15 +42,14 @@ impl<'t> Guard<'t> {
     #[must_use]
     #[inline]
     pub fn zone(&self) -> Zone {
-        (self.hot.tail.load(Relaxed) >> 32) as Zone
+        self.hot.zone()
     }
 
     /// Protocol, low port and high port of the forward key.
     #[must_use]
     #[inline]
     pub fn ports(&self) -> (u8, u16, u16) {
-        let tail = self.hot.tail.load(Relaxed);
-        ((tail >> 48) as u8, tail as u16, (tail >> 16) as u16)
+        self.hot.ports()
     }
 
     pub(super) fn forward_key(&self) -> Key {

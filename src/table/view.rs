@@ -21,7 +21,7 @@ use crate::clock::Time;
 use crate::packet::Family;
 use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::sync::{Site, fence, takes_step};
-use crate::tuple::{ConnectionId, Direction, Key, Side};
+use crate::tuple::{ConnectionId, Direction, Key, Side, Zone};
 
 /// The generation in a word, and in an id.
 const LIVES: u64 = !0xffff_ffff;
@@ -61,6 +61,20 @@ impl<'t> View<'t> {
     #[inline(always)]
     pub fn epoch(&self) -> u32 {
         self.hot.epoch.load(Relaxed)
+    }
+
+    /// The zone.
+    #[must_use]
+    #[inline(always)]
+    pub fn zone(&self) -> Zone {
+        self.hot.zone()
+    }
+
+    /// Protocol, low port and high port of the forward key.
+    #[must_use]
+    #[inline(always)]
+    pub fn ports(&self) -> (u8, u16, u16) {
+        self.hot.ports()
     }
 
     /// Mark.
