@@ -212,6 +212,18 @@ fn the_cache_of_another_zone_is_not_used() {
     assert_eq!((cached(&engine), found(&engine)), (0, 0));
 }
 
+/// Whoever fills descriptors may be wrong.
+#[test]
+fn a_connection_is_not_shown_to_a_packet_that_carries_it_into_another_zone() {
+    let engine = engine();
+    let mut first = pass(&engine, question(), &COMMIT, 0);
+    first.metadata.zone = 4;
+    let second = again(&engine, first, &Action { zone: 4, ..LOOK }, 0);
+    assert_eq!((bits(&second), second.metadata.zone), (NEW, 4));
+    assert_eq!(second.metadata.connection, ConnectionId::NONE);
+    assert_eq!((cached(&engine), found(&engine)), (0, 0));
+}
+
 #[test]
 fn a_packet_without_headers_is_invalid_in_every_pass_and_shows_nothing() {
     let engine = engine();
