@@ -34,12 +34,8 @@ memory_find(size_t bytes)
 {
     size_t free = (size_t) sysconf(_SC_AVPHYS_PAGES) * (size_t) sysconf(_SC_PAGESIZE);
     size_t size = bytes < free / 2 ? bytes : free / 2;
-    void *found = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    void *found = memory_map(size);
 
-    if (found == MAP_FAILED) {
-        err(1, "mmap of %zu bytes", size);
-    }
     munmap(found, size);
 }
 
