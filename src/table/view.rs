@@ -99,9 +99,7 @@ impl<'t> View<'t> {
     #[must_use]
     #[inline(always)]
     pub fn is_visible(&self, at: &At) -> bool {
-        // Both times at the top of their words instead of masked.
-        let expired = self.hot.expiry.load(Relaxed) << 16 <= at.now.as_millis() << 16;
-        (!expired || self.flags().contains(Flags::HELD)) && self.hot.epoch.load(Relaxed) == at.epoch
+        is_visible(self.hot, self.flags(), at)
     }
 
     /// All that was read until now is of the connection that was found.
