@@ -164,16 +164,28 @@ impl Bucket {
     /// Takes the lock of the chain that begins here.
     pub(super) fn lock(&self) {
         let backoff = Backoff::new();
-        // Acquire: pairs with the Release in `unlock`.
-        while self.header.fetch_or(LOCK, Ordering::Acquire) & LOCK != 0 {
+        loop {
+            let free = self.header.load(Ordering::Relaxed) & !LOCK;
+            // Acquire: pairs with the Release in `unlock`.
+            let taken = self.header.compare_exchange(
+                free,
+                free | LOCK,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            );
+            if taken.is_ok() {
+                return;
+            }
             pause(&backoff);
         }
     }
 
     /// Gives the lock back.
     pub(super) fn unlock(&self) {
+        // A plain store: nobody else writes here while the lock is held.
         // Release: pairs with the Acquire in `lock`.
-        self.header.fetch_and(!LOCK, Ordering::Release);
+        let header = self.header.load(Ordering::Relaxed);
+        self.header.store(header & !LOCK, Ordering::Release);
     }
 
     // What follows is for the holder of the chain's lock.
@@ -254,7 +266,9 @@ impl Bucket {
     /// Continues this bucket in overflow bucket `next`.
     pub(super) fn set_next(&self, next: u32) {
         // Release: pairs with the Acquire in `next`. The lock bit is ours and stays.
-        self.header.fetch_or(u64::from(next), Ordering::Release);
+        let header = self.header.load(Ordering::Relaxed);
+        self.header
+            .store(header | u64::from(next), Ordering::Release);
     }
 }
 

@@ -36,6 +36,7 @@ mod arena;
 mod bucket;
 pub mod due;
 mod entry;
+mod growth;
 mod guard;
 mod memory;
 #[cfg(all(test, loom))]
@@ -63,6 +64,7 @@ use crate::tuple::{ConnectionId, Direction, Key, Side, Tuple};
 use arena::{Arena, NoRecord};
 use bucket::{Bucket, tag};
 use entry::{Hot, LIVE, LOCK, MILLIS, generation, next_life};
+use growth::Growth;
 use shard::{Pool, Shard};
 use sweep::Sweeper;
 
@@ -208,6 +210,7 @@ pub struct Table {
     arena: Arena,
     zones: Zones,
     sweeper: Sweeper,
+    growth: Growth,
     // Dropped after the shards, whose buckets lie in it.
     pool: Pool,
 }
@@ -236,6 +239,7 @@ impl Table {
             arena,
             zones: Zones::new(),
             sweeper: Sweeper::new(),
+            growth: Growth::new(),
             pool,
         })
     }
@@ -248,8 +252,13 @@ impl Table {
     }
 
     #[inline]
+    const fn shard_number(hash: u64) -> usize {
+        (hash >> 58) as usize % SHARDS
+    }
+
+    #[inline]
     fn shard(&self, hash: u64) -> &Shard {
-        &self.shards[(hash >> 58) as usize % SHARDS]
+        &self.shards[Table::shard_number(hash)]
     }
 
     /// Asks for the bucket line of a hash, and tells where it is.
@@ -573,15 +582,25 @@ impl Table {
         Ok(guard)
     }
 
-    /// Locks the chains of one or two hashes, the lower address first.
+    /// Locks the chains of one or two hashes.
+    #[inline(always)]
     fn lock_chains(
         &self,
         hash: u64,
         reply: Option<u64>,
     ) -> (shard::Locked<'_>, Option<shard::Locked<'_>>) {
-        let Some(reply) = reply else {
-            return (self.shard(hash).lock(hash), None);
-        };
+        match reply {
+            None => (self.shard(hash).lock(hash), None),
+            Some(reply) => self.lock_two_chains(hash, reply),
+        }
+    }
+
+    /// Locks the chains of two hashes, which may be one chain; the lower address first.
+    fn lock_two_chains(
+        &self,
+        hash: u64,
+        reply: u64,
+    ) -> (shard::Locked<'_>, Option<shard::Locked<'_>>) {
         loop {
             let first = self.shard(hash).address(hash);
             let second = self.shard(reply).address(reply);
@@ -606,22 +625,6 @@ impl Table {
                 }
             }
         }
-    }
-
-    fn grow(&self, hash: u64) {
-        let prefetch = |slot: u32| {
-            self.arena.prefetch(slot & NUMBER);
-        };
-        let hash_of = |slot: u32| {
-            let number = slot & NUMBER;
-            let by_reply = slot & REPLY_NODE != 0;
-            self.hash(&if by_reply {
-                self.reply_key(number)
-            } else {
-                self.forward_key(number)
-            })
-        };
-        self.shard(hash).grow(&self.pool, prefetch, hash_of);
     }
 
     /// The zones.

@@ -82,10 +82,12 @@ fn remove(table: &Table, i: u16) {
 /// Does a look-up ever give a connection that is not the one that was inserted?
 fn publish() -> bool {
     let table = table();
-    let writer = table.clone();
-    let thread = thread::spawn(move || insert(&writer, 7, 1 << 40));
-    let wrong = find(&table, 7).is_some_and(|found| found != (tuple(7), 7));
-    assert!(thread.join().expect("the writer does not panic"));
+    let [writer, reader] = [table.clone(), table.clone()];
+    let writing = thread::spawn(move || insert(&writer, 7, 1 << 40));
+    let reading =
+        thread::spawn(move || find(&reader, 7).is_some_and(|found| found != (tuple(7), 7)));
+    assert!(writing.join().expect("the writer does not panic"));
+    let wrong = reading.join().expect("the reader does not panic");
     wrong || find(&table, 7) != Some((tuple(7), 7))
 }
 

@@ -17,13 +17,14 @@
 //! Writers lock the bucket and look at the state word again: a split of this bucket happens under the
 //! same lock, so from then on the bucket is the right one.
 //!
-//! Who splits: an insert that leaves its bucket nearly full takes the growth lock if it is free, and
-//! splits a few buckets of the shard. The work is bounded, and two threads grow different shards at
-//! the same time.
+//! Who splits: an insert that leaves its bucket nearly full makes a shard grow (`growth`): it takes the
+//! growth lock if it is free, and splits a few buckets. The work is bounded, and two threads grow
+//! different shards at the same time.
 
 use super::bucket::{Bucket, Positions, tag};
 use super::memory::Plane;
 use crate::error::Error;
+use crate::sync::line;
 use crate::sync::spin::Spin;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering, Site, lock, takes_step};
 
@@ -239,7 +240,7 @@ impl Shard {
     pub(super) fn prefetch(&self, hash: u64) -> &Bucket {
         let state = self.state.load(Ordering::Acquire);
         let bucket = self.buckets.get(index_in(state, hash));
-        crate::sync::line::prefetch(bucket);
+        line::prefetch(bucket);
         bucket
     }
 
@@ -262,9 +263,9 @@ impl Shard {
                         return Some(found);
                     }
                 }
-                match bucket.next() {
-                    0 => break,
-                    next => bucket = self.overflow.get(next as usize - 1),
+                match self.after(bucket) {
+                    None => break,
+                    Some(next) => bucket = next,
                 }
             }
             // The bucket can have been split meanwhile: once per level and no more often, so this
@@ -274,6 +275,15 @@ impl Shard {
                 return None;
             }
             state = now;
+        }
+    }
+
+    /// The overflow bucket that continues a bucket.
+    #[inline]
+    fn after(&self, bucket: &Bucket) -> Option<&Bucket> {
+        match bucket.next() {
+            0 => None,
+            next => Some(self.overflow.get(next as usize - 1)),
         }
     }
 
@@ -319,9 +329,9 @@ impl Shard {
         let mut bucket = primary;
         loop {
             visit(bucket);
-            match bucket.next() {
-                0 => return,
-                next => bucket = self.overflow.get(next as usize - 1),
+            match self.after(bucket) {
+                None => return,
+                Some(next) => bucket = next,
             }
         }
     }
@@ -335,10 +345,8 @@ impl Shard {
         Ok(number)
     }
 
-    /// Splits a few buckets, unless another thread is at it. `hash_of` gives the hash of a slot's
-    /// entry, and `prefetch` asks for the lines that it will read.
-    #[cold]
-    pub(super) fn grow(&self, pool: &Pool, prefetch: impl Fn(u32), hash_of: impl Fn(u32) -> u64) {
+    /// Splits a few buckets, unless another thread is at it. `hash_of` gives the hash of a slot's entry.
+    pub(super) fn grow(&self, pool: &Pool, hash_of: impl Fn(u32) -> u64) {
         let Some(growth) = self.growth.try_lock() else {
             return;
         };
@@ -347,26 +355,36 @@ impl Shard {
                 break;
             }
         }
-        self.look_ahead(&prefetch);
         drop(growth);
     }
 
-    /// Asks for the lines that the next call will read and write, and for the buckets of the one after
-    /// it, in which that call's look ahead will find what to ask for: so growth waits for no memory,
-    /// unless other packets have driven the lines out by then. What is read here without a lock is a hint.
-    fn look_ahead(&self, prefetch: impl Fn(u32)) {
-        let state = self.state.load(Ordering::Relaxed);
+    /// The buckets that will be split next, and how many there are in this round. Only a hint.
+    fn next_splits(&self) -> (std::ops::Range<usize>, usize) {
+        let state = self.state.load(Ordering::Acquire);
         let (size, split) = (1 << (state >> 32), state as u32 as usize);
-        let after = size.min(split + SPLITS);
-        for index in split..after {
+        (split..size.min(split + SPLITS), size)
+    }
+
+    /// Asks for the buckets that [`Shard::grow`] will split, and for those that it will fill.
+    pub(super) fn prefetch_splits(&self) {
+        let (splits, size) = self.next_splits();
+        for index in splits {
+            line::prefetch(self.buckets.get(index));
             if let Some(target) = self.buckets.mapped(index + size) {
-                crate::sync::line::prefetch(target);
+                line::prefetch(target);
             }
-            let source = self.buckets.get(index);
-            source.used().for_each(|place| prefetch(source.slot(place)));
         }
-        for index in after..size.min(after + SPLITS) {
-            crate::sync::line::prefetch(self.buckets.get(index));
+    }
+
+    /// Shows `prefetch` the slots of the buckets that [`Shard::grow`] will split. They are read without
+    /// a lock: what is there later may be something else.
+    pub(super) fn prefetch_entries(&self, prefetch: impl Fn(u32)) {
+        for index in self.next_splits().0 {
+            let bucket = self.buckets.get(index);
+            bucket.used().for_each(|place| prefetch(bucket.slot(place)));
+            if let Some(next) = self.after(bucket) {
+                line::prefetch(next);
+            }
         }
     }
 
@@ -460,13 +478,13 @@ impl<'s> Locked<'s> {
             if bucket.put(tag(hash), slot) {
                 return Ok(());
             }
-            bucket = match bucket.next() {
-                0 => {
+            bucket = match self.shard.after(bucket) {
+                None => {
                     let number = self.shard.new_overflow(pool)?;
                     bucket.set_next(number);
                     self.shard.overflow.get(number as usize - 1)
                 }
-                next => self.shard.overflow.get(next as usize - 1),
+                Some(next) => next,
             };
         }
     }
