@@ -1,6 +1,5 @@
 //! The plain way of stage 3: packets that `express` does not take because their connection is not
-//! established yet, or no longer, or because there is none. A first packet that is to be stored goes the
-//! whole way from there, but is not looked up again.
+//! established yet, or no longer, or because there is none.
 //!
 //! They need the rules of their protocol, but most of what the whole way asks about does not concern
 //! them: helpers, providers, expectations, listeners, quoted packets. Whatever does is left to the
@@ -8,13 +7,13 @@
 //! the model's traffic runs through both.
 
 use super::batch::{Batch, LIBERAL};
-use super::descriptor::{Descriptor, Metadata, state};
+use super::descriptor::{ConnectionId, Descriptor, Metadata, state};
 use super::slot::Slot;
 use super::statistics::Counter;
 use super::verdict;
 use crate::packet::proto;
 use crate::reason::Reason;
-use crate::table::{Flags, Guard, Probe};
+use crate::table::{Flags, Guard, New, Probe};
 use crate::track::{self, Outcome};
 use crate::tuple::Direction;
 
@@ -117,13 +116,88 @@ impl<'e> Batch<'e> {
         Some(())
     }
 
-    /// The first packet of a connection: the whole way from here on, where nothing is asked again.
+    /// The first packet of a connection: if it needs more than its own state, the whole way from here
+    /// on, where nothing is asked again.
     #[inline(always)]
     fn begin<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>, before: u8) -> Option<()> {
+        if self.open(packet, slot).is_some() {
+            return Some(());
+        }
         let facts = slot.key.facts(slot.side, &slot.segment, packet.bytes())?;
         let judged = self.unknown(packet, &facts, &slot.tuple(), &slot.name(), before);
         self.write(packet, slot, &facts, judged);
         Some(())
+    }
+
+    /// Stores a connection of which nobody but the table has to know. `None`: nothing was changed, and
+    /// whatever stands against it is told by the whole way.
+    #[inline]
+    fn open<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>) -> Option<()> {
+        let (engine, zone, epoch) = (self.engine, self.action.zone, self.at.epoch);
+        let table = &engine.table;
+        if self.observed != 0
+            || self.action.nat.is_some()
+            || self.action.helper.is_some()
+            || self.dispatch.is_active()
+            || !engine.expectations.is_empty()
+            || engine.translations.is_watching()
+            || table.is_full()
+        {
+            return None;
+        }
+        let opened = if slot.segment.proto == proto::TCP {
+            track::open_tcp(&slot.segment.tcp(packet.bytes())?).ok()?
+        } else {
+            track::open_other()
+        };
+        let policy = engine.timeouts.place(zone, self.action.timeout_policy);
+        let now = self.at.now;
+        let new = New {
+            original: slot.tuple(),
+            reply: None,
+            flags: Flags::default(),
+            created: now,
+            expiry: now.plus(self.wait(policy, opened.timeout, opened.at_most)),
+            policy,
+            mark: 0,
+            protocol: opened.state.words,
+            label: 0,
+            parent: ConnectionId::NONE,
+            helper: 0,
+            in_port: packet.in_port(),
+            extension: None,
+        };
+        let free = || i64::from(table.limit()) - i64::from(table.len());
+        engine.limits.admit(zone, epoch, free).ok()?;
+        let Ok(mut guard) = table.insert(&new, &slot.name(), &self.at) else {
+            engine.limits.release(zone, epoch);
+            return None;
+        };
+        self.tally.add(Counter::New, 1);
+        self.tally.add(Counter::Committed, 1);
+        if engine.offload.is_active() {
+            guard = self.shown(guard, new.in_port);
+        }
+        let metadata = Metadata {
+            connection: self.straight.name(&guard),
+            state: state::NEW | state::TRK,
+            zone,
+            ..Metadata::default()
+        };
+        drop(guard);
+        if packet.wants_original() {
+            packet.set_original(Some(&new.original));
+        }
+        packet.set_metadata(&metadata);
+        Some(())
+    }
+
+    /// Somebody registered since the batch began. Moves the guard, as the usual way has it in registers.
+    #[cold]
+    #[inline(never)]
+    fn shown(&mut self, mut guard: Guard<'e>, in_port: u32) -> Guard<'e> {
+        self.show_new(&mut guard, in_port);
+        guard
     }
 
     /// Nobody's packet, which is not to be stored.

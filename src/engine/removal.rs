@@ -108,7 +108,7 @@ impl Engine {
         self.limits.release(original.zone, epoch);
         self.forget(id, flags);
         let occupied = Occupied::new(&self.table, original.zone, now);
-        self.translations.changed(&original, &reply, &occupied);
+        self.translations.went(&original, &reply, &occupied);
         self.statistics.count(Counter::Removed, 1);
     }
 
@@ -145,6 +145,6 @@ impl Engine {
     fn retranslate(&self, names: &Names<'_>, now: Time) {
         let (original, reply) = (names.original(), names.reply());
         let occupied = Occupied::new(&self.table, original.zone, now);
-        self.translations.changed(&original, &reply, &occupied);
+        self.translations.went(&original, &reply, &occupied);
     }
 }

@@ -74,10 +74,22 @@ impl Translations {
         self.allocator.choose(&request, occupied)
     }
 
-    /// A connection with these tuples came or went.
+    /// Whether anybody wants to know of connections that come. Only a hint.
     #[inline]
-    pub(super) fn changed(&self, original: &Tuple, reply: &Tuple, occupied: &Occupied<'_>) {
-        self.allocator.changed(original, reply, occupied);
+    pub(super) fn is_watching(&self) -> bool {
+        self.allocator.is_dense()
+    }
+
+    /// A connection with these tuples came.
+    #[inline]
+    pub(super) fn came(&self, original: &Tuple, reply: &Tuple, occupied: &Occupied<'_>) {
+        self.allocator.came(original, reply, occupied);
+    }
+
+    /// A connection with these tuples went.
+    #[inline]
+    pub(super) fn went(&self, original: &Tuple, reply: &Tuple, occupied: &Occupied<'_>) {
+        self.allocator.went(original, reply, occupied);
     }
 
     /// A number that nobody can foresee who does not know the secret: a keyed hash of how many were

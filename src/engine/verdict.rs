@@ -159,7 +159,7 @@ impl<'e> Batch<'e> {
                 if let Some((original, reply)) = self.stored.take() {
                     let engine = self.engine;
                     let occupied = Occupied::new(&engine.table, original.zone, self.at.now);
-                    engine.translations.changed(&original, &reply, &occupied);
+                    engine.translations.came(&original, &reply, &occupied);
                 }
                 if let Some(binding) = binding {
                     modified = self.translate(packet, facts, &binding, direction, &mut metadata);

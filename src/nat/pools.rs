@@ -1,7 +1,7 @@
 //! The few dense ranges of an instance.
 //!
 //! Almost no range ever needs a bitmap, so a connection that comes or goes must learn in one load
-//! that there is none ([`Pools::changed`]). When there are some, a table of counters indexed by a
+//! that there is none ([`Pools::came`], [`Pools::went`]). When there are some, a table of counters indexed by a
 //! hash of the tuple's fixed endpoint says "not here" without a lock; only what remains locks the
 //! shard of that endpoint.
 //!
@@ -9,12 +9,13 @@
 //! the pool's grid. So pools are kept by their fixed endpoint, few per endpoint.
 //!
 //! Threads: any. Lock order: a shard of this room, then whatever the table locks to answer a
-//! question; so `changed` must not be called with a connection or a bucket locked.
+//! question; so neither must be called with a connection or a bucket locked.
 //!
-//! Ordering: a pool is planted by (count up, fence, look at the table), a change is told by (change
-//! the table, fence, read the count). One of the two sees the other, so a candidate that was taken
-//! when the pool looked and is freed later is always told. The counters themselves publish nothing,
-//! hence `Relaxed`.
+//! Ordering: a pool is planted by (count up, fence, look at the table), an end is told by (change the
+//! table, fence, read the count). One of the two sees the other, so a candidate that was taken when the
+//! pool looked and is freed later is always told. A connection that comes needs no fence: a pool that
+//! does not hear of it takes it for free until the table, which is always asked, says otherwise. The
+//! counters themselves publish nothing, hence `Relaxed`.
 //!
 //! Memory: planting a pool allocates, once per range that runs full. All pools together stay below a
 //! bound; a new one that does not fit displaces pools of its shard that no walk has used since the
@@ -103,17 +104,36 @@ impl Pools {
         )
     }
 
-    /// The table may say something else about these tuples than before.
+    /// Whether there is any pool. Only a hint.
     #[inline]
-    pub(crate) fn changed(&self, tuples: [&Tuple; 2], table: &impl Occupancy) {
-        fence(Ordering::SeqCst); // pairs with the fence in `with`
-        if self.count.load(Ordering::Relaxed) != 0 {
-            tuples.into_iter().for_each(|tuple| self.tell(tuple, table));
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 0
+    }
+
+    /// These tuples are taken now.
+    #[inline]
+    pub(crate) fn came(&self, tuples: [&Tuple; 2], table: &impl Occupancy) {
+        if !self.is_empty() {
+            self.tell(tuples, table);
         }
     }
 
+    /// These tuples are not taken any longer.
+    #[inline]
+    pub(crate) fn went(&self, tuples: [&Tuple; 2], table: &impl Occupancy) {
+        fence(Ordering::SeqCst); // pairs with the fence in `with`
+        self.came(tuples, table);
+    }
+
+    /// The table may say something else about these tuples than before.
     #[cold]
-    fn tell(&self, tuple: &Tuple, table: &impl Occupancy) {
+    fn tell(&self, tuples: [&Tuple; 2], table: &impl Occupancy) {
+        tuples
+            .into_iter()
+            .for_each(|tuple| self.tell_one(tuple, table));
+    }
+
+    fn tell_one(&self, tuple: &Tuple, table: &impl Occupancy) {
         for varies in [Varies::Source, Varies::Destination] {
             let fixed = Fixed::of(tuple, varies);
             let hash = self.hasher.hash_one(fixed);
@@ -179,7 +199,7 @@ impl Pools {
             self.reserve(&mut shard, space)?;
             self.count.fetch_add(1, Ordering::Relaxed);
             self.slot(hash).fetch_add(1, Ordering::Relaxed);
-            fence(Ordering::SeqCst); // pairs with the fence in `changed`
+            fence(Ordering::SeqCst); // pairs with the fence in `went`
             shard
                 .entry(fixed)
                 .or_default()

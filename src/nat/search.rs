@@ -139,11 +139,25 @@ impl Allocator {
         self.pools.size()
     }
 
-    /// To be called after a connection was stored or removed, for its original and for its reply
-    /// tuple, with nothing locked. One load and a fence while no range is dense.
+    /// Whether any range is dense, so that connections which come have to be told. Only a hint.
+    #[must_use]
     #[inline]
-    pub fn changed(&self, original: &Tuple, reply: &Tuple, table: &impl Occupancy) {
-        self.pools.changed([original, reply], table);
+    pub fn is_dense(&self) -> bool {
+        !self.pools.is_empty()
+    }
+
+    /// To be called after a connection was stored, for its original and for its reply tuple, with nothing
+    /// locked. One load while no range is dense.
+    #[inline]
+    pub fn came(&self, original: &Tuple, reply: &Tuple, table: &impl Occupancy) {
+        self.pools.came([original, reply], table);
+    }
+
+    /// As [`Allocator::came`], after a connection was removed. One load and a fence while no range is
+    /// dense.
+    #[inline]
+    pub fn went(&self, original: &Tuple, reply: &Tuple, table: &impl Occupancy) {
+        self.pools.went([original, reply], table);
     }
 
     /// Finds a free reply tuple for a new connection.

@@ -197,7 +197,7 @@ pub fn open(facts: &Facts, bytes: &[u8], options: &Options) -> Result<Opened, Re
         (_, Transport::Error(_)) => Err(Reason::IcmpErrorUnrelated),
         (machine, Transport::Query(query)) => icmp::open(facts.family, query, machine),
         (Machine::Ovs, Transport::Tcp(tcp)) => tcp::open(tcp),
-        (Machine::Ovs, _) => Ok(Opened::new([0; 3], Class::OtherFirst)),
+        (Machine::Ovs, _) => Ok(open_other()),
         (Machine::Kernel, Transport::Tcp(tcp)) => tcp_kernel::open(tcp, options),
         (Machine::Kernel, Transport::Udp(..)) => Ok(udp::open(options.now)),
         (Machine::Kernel, Transport::Sctp(_, _, tag)) => {
@@ -251,6 +251,21 @@ pub fn advance(
 #[inline]
 pub const fn may_open_tcp(tcp: &Tcp) -> bool {
     tcp::may_open(tcp).is_ok()
+}
+
+/// [`open`] for TCP in the Open vSwitch machine.
+///
+/// # Errors
+/// The rule that refuses it.
+#[inline(always)]
+pub fn open_tcp(tcp: &Tcp) -> Result<Opened, Reason> {
+    tcp::open(tcp)
+}
+
+/// [`open`] for UDP, SCTP and protocols without a state machine in the Open vSwitch machine.
+#[inline(always)]
+pub const fn open_other() -> Opened {
+    Opened::new([0; 3], Class::OtherFirst)
 }
 
 /// [`advance`] for TCP in the Open vSwitch machine.

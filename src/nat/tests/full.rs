@@ -257,7 +257,7 @@ fn threads_that_want_the_same_tuples_never_share_one() {
                             panic!("400 connections fit 400 ports");
                         };
                         if taken.lock().expect("no panic").insert(binding.reply) {
-                            allocator.changed(&binding.original, &binding.reply, &occupied);
+                            allocator.came(&binding.original, &binding.reply, &occupied);
                             stored.lock().expect("no panic").push(binding.reply);
                             break;
                         }
@@ -292,7 +292,7 @@ fn no_port_is_lost_while_threads_open_and_close() {
                     match allocator.choose(&request(&original, nat), &occupied) {
                         Outcome::Chosen(binding) => {
                             if taken.lock().expect("no panic").insert(binding.reply) {
-                                allocator.changed(&binding.original, &binding.reply, &occupied);
+                                allocator.came(&binding.original, &binding.reply, &occupied);
                                 live.push(binding);
                             }
                         }
@@ -300,7 +300,7 @@ fn no_port_is_lost_while_threads_open_and_close() {
                             refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                             for binding in live.drain(..) {
                                 taken.lock().expect("no panic").remove(&binding.reply);
-                                allocator.changed(&binding.original, &binding.reply, &occupied);
+                                allocator.went(&binding.original, &binding.reply, &occupied);
                             }
                         }
                     }
@@ -321,7 +321,7 @@ fn no_port_is_lost_while_threads_open_and_close() {
                 assert!(
                     client < free as u128 && taken.lock().expect("no panic").insert(binding.reply)
                 );
-                allocator.changed(&binding.original, &binding.reply, &occupied);
+                allocator.came(&binding.original, &binding.reply, &occupied);
             }
             outcome => {
                 assert_eq!((outcome, client), (Outcome::Exhausted, free as u128));

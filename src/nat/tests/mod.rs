@@ -34,13 +34,13 @@ impl Table {
         );
         taken.insert(binding.original);
         drop(taken);
-        allocator.changed(&binding.original, &binding.reply, self);
+        allocator.came(&binding.original, &binding.reply, self);
     }
 
     fn remove(&self, allocator: &Allocator, binding: &Binding) {
         self.taken.borrow_mut().remove(&binding.reply);
         self.taken.borrow_mut().remove(&binding.original);
-        allocator.changed(&binding.original, &binding.reply, self);
+        allocator.went(&binding.original, &binding.reply, self);
     }
 
     fn asked(&self) -> Vec<Tuple> {
