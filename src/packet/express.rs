@@ -70,19 +70,20 @@ impl Segment {
         })
     }
 
-    /// What the TCP header of this packet says, without its ports, and without options where only
-    /// those of a SYN matter.
+    /// What the TCP header of this packet says, without its ports, and of its options only the window
+    /// scale of a SYN.
     #[must_use]
     #[inline(always)]
     pub fn tcp(&self, bytes: &[u8]) -> Option<Tcp> {
         let numbers = self.numbers(bytes)?;
-        if numbers.flags & tcp_flags::SYN == 0 {
-            return Some(numbers);
-        }
-        match self.transport(bytes)? {
-            Transport::Tcp(tcp) => Some(tcp),
-            _ => None,
-        }
+        let wscale = if numbers.flags & tcp_flags::SYN == 0 {
+            None
+        } else {
+            let first = usize::from(self.l4) + tcp::SHORTEST;
+            let end = usize::from(self.l4) + usize::from(self.header);
+            tcp::window_scale(bytes.get(first..end)?)
+        };
+        Some(Tcp { wscale, ..numbers })
     }
 
     #[inline(never)]

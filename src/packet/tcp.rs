@@ -74,6 +74,18 @@ pub(super) fn read_options(options: &[u8], tcp: &mut Tcp) {
     }
 }
 
+/// The window scale among the options, the last one if there are several.
+#[inline(never)]
+pub(super) fn window_scale(options: &[u8]) -> Option<u8> {
+    let mut scale = None;
+    for option in Options::new(options) {
+        if let (kind::WINDOW_SCALE, &[shift]) = (option.kind, option.value) {
+            scale = Some(shift);
+        }
+    }
+    scale
+}
+
 /// The right edge of the SACK blocks that is farthest beyond `ack`.
 fn highest_edge(blocks: &[u8], ack: u32) -> Option<u32> {
     let (blocks, _) = blocks.as_chunks::<8>();

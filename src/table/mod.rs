@@ -503,7 +503,11 @@ impl Table {
     /// [`InsertError`]; nothing was changed then.
     #[inline]
     pub fn insert(&self, new: &New, name: &Name, at: &At) -> Result<Guard<'_>, InsertError> {
-        let Name { key, side, hash } = *name;
+        let Name {
+            ref key,
+            side,
+            hash,
+        } = *name;
         let reply = new.reply.map(|tuple| {
             let (key, side) = tuple.key();
             (key, side, self.hash(&key))
@@ -515,7 +519,7 @@ impl Table {
             flags.set(Flags::REPLY_SOURCE_HIGH, side == Side::High);
         }
         let (chain, reply_chain) = self.lock_chains(hash, reply.map(|(.., hash)| hash));
-        if chain.search(hash, |slot| self.claims(slot, &key, side, at)) {
+        if chain.search(hash, |slot| self.claims(slot, key, side, at)) {
             return Err(InsertError::Exists);
         }
         if let Some((key, side, hash)) = reply {
@@ -551,7 +555,7 @@ impl Table {
             number,
             word,
         };
-        guard.fill(new, &key, at.epoch);
+        guard.fill(new, key, at.epoch);
         self.summarise(number, new);
         // Release: pairs with the Acquire of whoever reads the word; the record is complete.
         hot.word.store(word | LOCK, Release);

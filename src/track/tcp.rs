@@ -162,7 +162,7 @@ pub(super) const fn may_open(tcp: &Tcp) -> Result<(), Reason> {
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn open(tcp: &Tcp) -> Result<Opened, Reason> {
     may_open(tcp)?;
     let (scale, other_scale) = if tcp.flags & SYN != 0 {
