@@ -9,6 +9,7 @@
 
 use super::batch::{Batch, LIBERAL};
 use super::descriptor::{Descriptor, Metadata, state};
+use super::express::WATCHED;
 use super::slot::Slot;
 use super::statistics::Counter;
 use super::verdict;
@@ -71,13 +72,13 @@ impl<'e> Batch<'e> {
         before: u8,
     ) -> Option<()> {
         let flags = guard.flags();
-        if flags.has_any(self.straight.watched().and(Flags::MERGED)) {
+        if flags.has_any(WATCHED.and(Flags::MERGED)) {
             return None;
         }
         let mut words = guard.protocol();
         let step = if slot.segment.proto == proto::TCP {
             let tcp = slot.segment.tcp(packet.bytes())?;
-            let mut options = self.track;
+            let mut options = self.track();
             options.liberal |= flags.has_any(LIBERAL);
             track::advance_tcp(&mut words, &tcp, direction, &options)
         } else {
@@ -102,7 +103,7 @@ impl<'e> Batch<'e> {
             guard.set_expiry(self.at.now.plus(wait));
         }
         let mut metadata = Metadata {
-            connection: self.straight.name(&guard),
+            connection: self.name(guard.id()),
             state: bits | state::TRK,
             reply,
             zone: self.action.zone,
@@ -110,9 +111,9 @@ impl<'e> Batch<'e> {
         };
         verdict::read_mark_and_label(&guard, &mut metadata);
         if self.action.nat.is_some() {
-            self.pass::<P, true>(packet, slot, guard, direction, &mut metadata);
+            self.pass::<P, true>(packet, &slot.segment, guard, direction, &mut metadata);
         } else {
-            self.pass::<P, false>(packet, slot, guard, direction, &mut metadata);
+            self.pass::<P, false>(packet, &slot.segment, guard, direction, &mut metadata);
         }
         Some(())
     }

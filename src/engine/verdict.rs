@@ -66,7 +66,7 @@ fn set_given(guard: &mut Guard<'_>, action: &Action) -> Change {
 }
 
 /// Copies mark and label to the packet. The cold line is only touched when there is a label.
-#[inline]
+#[inline(always)]
 pub(super) fn read_mark_and_label(guard: &Guard<'_>, metadata: &mut Metadata) {
     metadata.mark = guard.mark();
     metadata.label = if guard.flags().contains(Flags::LABEL) {
