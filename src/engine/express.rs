@@ -158,7 +158,7 @@ impl<'e> Batch<'e> {
             ..Metadata::default()
         };
         verdict::read_mark_and_label(&guard, &mut metadata);
-        self.pass::<P, TRANSLATED>(packet, segment, guard, direction, &mut metadata);
+        self.pass::<P, TRANSLATED>(packet, segment, guard, direction, metadata);
         Some(())
     }
 
@@ -170,7 +170,7 @@ impl<'e> Batch<'e> {
         segment: &Segment,
         guard: Guard<'e>,
         direction: Direction,
-        metadata: &mut Metadata,
+        mut metadata: Metadata,
     ) {
         if packet.wants_original() {
             // None of these connections has a parent whose tuple would be told.
@@ -183,20 +183,22 @@ impl<'e> Batch<'e> {
         };
         let Some(kind) = kind else {
             drop(guard);
-            packet.set_metadata(metadata);
+            packet.set_metadata(&metadata);
             return;
         };
         let (leaving, kind) = (guard.leaving(direction), kind.in_direction(direction));
         drop(guard);
         match translate::rewrite_plain(packet, *segment, leaving) {
             Ok(l4_partial) => {
-                let modified = translate::tell(kind, l4_partial, metadata);
-                packet.set_metadata(metadata);
+                let modified = translate::tell(kind, l4_partial, &mut metadata);
+                packet.set_metadata(&metadata);
                 packet.set_modified(modified);
             }
             Err(reason) => {
-                self.untranslated(reason, metadata);
-                packet.set_metadata(metadata);
+                // A copy, so that all others stay in registers.
+                let mut refused = metadata;
+                self.untranslated(reason, &mut refused);
+                packet.set_metadata(&refused);
             }
         }
     }

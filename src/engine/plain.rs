@@ -111,9 +111,9 @@ impl<'e> Batch<'e> {
         };
         verdict::read_mark_and_label(&guard, &mut metadata);
         if self.action.nat.is_some() {
-            self.pass::<P, true>(packet, &slot.segment, guard, direction, &mut metadata);
+            self.pass::<P, true>(packet, &slot.segment, guard, direction, metadata);
         } else {
-            self.pass::<P, false>(packet, &slot.segment, guard, direction, &mut metadata);
+            self.pass::<P, false>(packet, &slot.segment, guard, direction, metadata);
         }
         Some(())
     }

@@ -136,6 +136,7 @@ impl Descriptor for ct_packet {
         Some(unsafe { &mut *self.trace.cast::<Trace>() })
     }
 
+    #[inline]
     fn set_original(&mut self, original: Option<&Tuple>) {
         // A pointer that cannot be used was never asked about.
         drop(match original {
