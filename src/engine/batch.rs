@@ -14,7 +14,8 @@
 //!
 //! Only stage 3 decides anything, and it goes in order: a packet sees what the packets before it in
 //! the same batch did, so a batch gives the result of its packets one by one. What the stages before
-//! found is a hint that stage 3 checks under the connection's lock.
+//! found is a hint that stage 3 checks under the connection's lock. A batch of one packet has nothing to
+//! overlap, and first tries the ways of `alone`.
 //!
 //! The rules of stage 3 are those of Open vSwitch's `process_one` (lib/conntrack.c); the numbers in
 //! the comments count its steps.

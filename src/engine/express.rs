@@ -174,7 +174,7 @@ impl<'e> Batch<'e> {
     ) {
         if packet.wants_original() {
             // None of these connections has a parent whose tuple would be told.
-            packet.set_original(Some(&guard.original()));
+            verdict::tell_original(packet, &guard);
         }
         let kind = if TRANSLATED {
             translate::kind(guard.flags())

@@ -140,7 +140,7 @@ impl<'e> Batch<'e> {
         }
         self.tally.add(Counter::New, 1);
         if packet.wants_original() {
-            packet.set_original(Some(&slot.tuple()));
+            verdict::tell_tuple(packet, &slot.key, slot.side);
         }
         packet.set_metadata(&Metadata {
             state: state::NEW | state::TRK,

@@ -136,7 +136,9 @@ impl Descriptor for ct_packet {
         Some(unsafe { &mut *self.trace.cast::<Trace>() })
     }
 
-    #[inline]
+    // In its place: a tuple that lies in memory, just written, is read again in words that are wider than
+    // those of its parts, which waits for all stores before it.
+    #[inline(always)]
     fn set_original(&mut self, original: Option<&Tuple>) {
         // A pointer that cannot be used was never asked about.
         drop(match original {

@@ -26,7 +26,7 @@ pub(super) fn address_from_c(bytes: [u8; 16], family: Family) -> u128 {
 }
 
 /// A tuple for C.
-#[inline]
+#[inline(always)]
 pub(super) fn to_c(tuple: &Tuple) -> ct_tuple {
     ct_tuple {
         src: address_to_c(tuple.src, tuple.family),
