@@ -142,8 +142,8 @@ mod tests {
             owned.sort_unstable();
             owned.dedup();
             assert_eq!(owned.len(), count, "owned twice");
-            // Other tests' threads may have some.
-            assert!(count >= 1 && count <= STRIPES);
+            // Fewer where threads of other tests have some.
+            assert!(count <= STRIPES);
         }
     }
 
