@@ -124,16 +124,10 @@ fn sweep_until_told(engine: &Engine, shared: &Shared, interval: Duration) {
     }
 }
 
-/// There is none behind a handle.
-#[cold]
-pub(super) fn no_instance() -> Failure {
-    invalid("the instance is NULL")
-}
-
 /// The instance behind a handle.
 pub(super) fn instance<'a>(handle: *const conntrack) -> Result<&'a conntrack, Failure> {
     if handle.is_null() || !handle.is_aligned() {
-        return Err(no_instance());
+        return Err(invalid("the instance is NULL"));
     }
     // SAFETY: the caller promises a handle that `conntrack_create` gave and that is not destroyed
     // before this call returns.
