@@ -140,6 +140,26 @@ established(const char *workload, enum family family, enum transport transport,
     end(&scene, workload);
 }
 
+/* Established packets that come one by one, a call for each. */
+static void
+single(const char *workload, enum family family, enum transport transport)
+{
+    struct scene scene = scene_open(family, transport, NULL);
+    struct request request = flows_request(&scene.flows, false);
+
+    send_all(&scene);
+    begin();
+    for (uint32_t flow = 0; flow < CONNECTIONS; flow++) {
+        uint8_t state;
+        struct packet packet =
+            flows_data_packet(&scene.flows, flow, flow % 2 ? REPLY : ORIGINAL, &state);
+
+        worker_put(scene.worker, 0, &packet, state);
+        worker_send_some(scene.worker, 0, 1, &request);
+    }
+    end(&scene, workload);
+}
+
 /* A packet comes again while its descriptor still knows the connection. */
 static void
 second(void)
@@ -250,6 +270,7 @@ main(void)
     established("established-udp4", IPV4, UDP, NULL);
     established("established-udp6", IPV6, UDP, NULL);
     established("established-nat4", IPV4, TCP, &pool);
+    single("single-tcp4", IPV4, TCP);
     second();
     miss();
     set_up("setup-tcp4", IPV4, TCP, NULL);

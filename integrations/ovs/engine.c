@@ -427,9 +427,9 @@ nat_to_library(struct ct_nat *to, const struct engine_nat *from)
 static void
 action_to_library(struct ct_action *to, const struct engine_action *from)
 {
+    /* `nat` is looked at only with CT_ACTION_NAT. */
     memset(to, 0, offsetof(struct ct_action, nat));
-    /* What is behind `size` the library takes for zeros. */
-    to->size = offsetof(struct ct_action, nat);
+    to->size = sizeof *to;
     to->zone = from->zone;
     to->flags = (from->commit ? CT_ACTION_COMMIT : 0) | (from->force ? CT_ACTION_FORCE : 0);
     to->helper = helper_number(from->helper);
@@ -446,7 +446,6 @@ action_to_library(struct ct_action *to, const struct engine_action *from)
         label_to_library(to->label_mask, mask);
     }
     if (from->nat) {
-        to->size = sizeof *to;
         to->flags |= CT_ACTION_NAT;
         memset(&to->nat, 0, sizeof to->nat);
         nat_to_library(&to->nat, from->nat);

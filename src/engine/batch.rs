@@ -14,7 +14,8 @@
 //!
 //! Only stage 3 decides anything, and it goes in order: a packet sees what the packets before it in
 //! the same batch did, so a batch gives the result of its packets one by one. What the stages before
-//! found is a hint that stage 3 checks under the connection's lock.
+//! found is a hint that stage 3 checks under the connection's lock. A batch of one packet has nothing to
+//! overlap, and first tries the ways of `alone`.
 //!
 //! The rules of stage 3 are those of Open vSwitch's `process_one` (lib/conntrack.c); the numbers in
 //! the comments count its steps.
@@ -22,7 +23,7 @@
 use super::Engine;
 use super::action::Action;
 use super::config::{Profile, Switches};
-use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, state};
+use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, Pass, state};
 use super::events::{Before, Ending};
 use super::express::Straight;
 use super::flow::FlowTableRef;
@@ -53,15 +54,13 @@ pub(super) struct Batch<'e> {
     pub(super) engine: &'e Engine,
     pub(super) action: &'e Action,
     pub(super) at: At,
-    pub(super) parse: packet::Options,
-    pub(super) track: track::Options,
+    pub(super) parse: &'static packet::Options,
     pub(super) switches: Switches,
-    pub(super) kernel: bool,
+    /// See [`Batch::track`].
+    track: Option<track::Options>,
     pub(super) tally: Tally,
     /// Which packets may take the straight way.
     pub(super) straight: Straight,
-    /// The state of the present packet's connection, while it advances.
-    state: track::State,
     /// What a helper's expectation says of the present packet, which was not stored.
     pub(super) expected: Option<Parent>,
     /// The tuples of the connection that the present packet began.
@@ -74,6 +73,23 @@ pub(super) struct Batch<'e> {
     pub(super) dispatch: Dispatch<'e>,
     /// The flow table of the zone.
     pub(super) flow_table: Option<FlowTableRef>,
+}
+
+/// What a parser must do, by profile, and whether it verifies checksums.
+#[inline(always)]
+fn parsing(profile: Profile, verify_checksums: bool) -> &'static packet::Options {
+    const fn options(verify_checksums: bool, kernel: bool) -> packet::Options {
+        packet::Options {
+            verify_checksums,
+            sack: kernel,
+            netfilter: kernel,
+        }
+    }
+    static OPTIONS: [[packet::Options; 2]; 2] = [
+        [options(false, false), options(true, false)],
+        [options(false, true), options(true, true)],
+    ];
+    &OPTIONS[usize::from(profile != Profile::Ovs)][usize::from(verify_checksums)]
 }
 
 /// What became of a packet whose connection was looked for.
@@ -109,8 +125,6 @@ impl<'e> Batch<'e> {
     #[inline(always)]
     pub(super) fn new(engine: &'e Engine, action: &'e Action, now: Time) -> Batch<'e> {
         let switches = engine.settings.read();
-        let profile = engine.profile;
-        let kernel = profile != Profile::Ovs;
         let flow_table = engine.flows.of(action.zone);
         Batch {
             engine,
@@ -119,28 +133,11 @@ impl<'e> Batch<'e> {
                 now,
                 epoch: engine.table.zones().epoch(action.zone),
             },
-            parse: packet::Options {
-                verify_checksums: switches.verify_checksums,
-                sack: kernel,
-                netfilter: kernel,
-            },
-            track: track::Options {
-                machine: if kernel {
-                    track::Machine::Kernel
-                } else {
-                    track::Machine::Ovs
-                },
-                sequence_check: switches.tcp_sequence_check,
-                loose: switches.tcp_loose,
-                strict_reset: switches.strict_reset,
-                liberal: engine.zones.liberal(action.zone),
-                now,
-            },
+            parse: parsing(engine.profile, switches.verify_checksums),
             switches,
-            kernel,
-            tally: Tally::NONE,
+            track: None,
+            tally: Tally::new(),
             straight: Straight::new(engine, action, &switches, now, flow_table.is_none()),
-            state: track::State::NONE,
             expected: None,
             stored: None,
             observed: engine.observers.wanted(),
@@ -150,16 +147,59 @@ impl<'e> Batch<'e> {
         }
     }
 
-    /// All packets, in stages of [`STAGE`].
+    /// As nf_conntrack does it, where Open vSwitch does it otherwise.
+    #[inline(always)]
+    pub(super) fn is_kernel(&self) -> bool {
+        self.engine.profile != Profile::Ovs
+    }
+
+    /// How the state machines go. Most batches don't ask.
+    #[inline]
+    pub(super) fn track(&mut self) -> track::Options {
+        match self.track {
+            Some(options) => options,
+            None => self.begin_to_track(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_to_track(&mut self) -> track::Options {
+        *self.track.insert(track::Options {
+            machine: self.engine.machine(),
+            sequence_check: self.switches.tcp_sequence_check,
+            loose: self.switches.tcp_loose,
+            strict_reset: self.switches.strict_reset,
+            liberal: self.engine.zones.liberal(self.action.zone),
+            now: self.at.now,
+        })
+    }
+
+    /// All packets.
+    #[inline(always)]
     pub(super) fn run<P: Descriptor, F: Fragments<P>>(mut self, packets: &mut [P], fragments: &F) {
+        if packets.len() == 1 {
+            self.run_alone(packets, fragments);
+        } else {
+            self.run_stages(packets, fragments);
+        }
+        self.engine.statistics.add(&self.tally);
+    }
+
+    /// All packets, in stages of [`STAGE`].
+    #[inline(never)]
+    pub(super) fn run_stages<P: Descriptor, F: Fragments<P>>(
+        &mut self,
+        packets: &mut [P],
+        fragments: &F,
+    ) {
         let processor = self.engine.processor;
         let mut others = Others::new();
         with_slots(packets.len(), |slots| {
             for packets in packets.chunks_mut(STAGE) {
-                processor.run(&mut self, packets, slots, (&mut others, fragments));
+                processor.run(self, packets, slots, (&mut others, fragments));
             }
         });
-        self.engine.statistics.add(&self.tally);
     }
 
     /// Stages 0 to 2 for packets that are all to be looked up.
@@ -240,7 +280,8 @@ impl<'e> Batch<'e> {
             } else if slot.probe.is_none() {
                 self.go_past(packet, slot)
             } else {
-                self.go_straight::<P, TRANSLATED>(packet, slot)
+                let (key, segment) = (&slot.key, &slot.segment);
+                self.go_straight::<P, TRANSLATED>(packet, slot.probe, key, slot.side, segment)
             };
             if done.is_none() {
                 self.decide(packet, slot, others, fragments);
@@ -254,15 +295,20 @@ impl<'e> Batch<'e> {
         let before = packet.pass();
         if before.state == state::INV {
             slot.prepared = Prepared::Refused;
-        } else if before.connection != ConnectionId::NONE
-            && before.zone == self.action.zone
-            && !self.action.force
-        {
+        } else if self.is_cached(&before) {
             self.engine.table.prefetch_record(before.connection);
             slot.prepared = Prepared::Cached;
         } else {
             self.look(packet, slot, others);
         }
+    }
+
+    /// A packet whose last pass was this one carries its connection.
+    #[inline(always)]
+    pub(super) fn is_cached(&self, before: &Pass) -> bool {
+        before.connection != ConnectionId::NONE
+            && before.zone == self.action.zone
+            && !self.action.force
     }
 
     /// Parses a packet and begins its look-up.
@@ -280,14 +326,19 @@ impl<'e> Batch<'e> {
 
     /// Parses a packet that is plain.
     #[inline(always)]
-    fn look_at_plain(&self, bytes: &[u8], hints: &Hints, slot: &mut Slot<'e>) -> Option<()> {
+    pub(super) fn look_at_plain(
+        &self,
+        bytes: &[u8],
+        hints: &Hints,
+        slot: &mut Slot<'e>,
+    ) -> Option<()> {
         let (l3, first) = packet::ip_header(bytes, hints)?;
         if first == packet::PLAIN {
-            let plain = packet::plain_v4(bytes, l3, hints, &self.parse)?;
+            let plain = packet::plain_v4(bytes, l3, hints, self.parse)?;
             (slot.key, slot.side) = Key::of_plain_v4(&plain, self.action.zone);
             slot.segment = plain.segment;
         } else {
-            let plain = packet::plain_v6(bytes, l3, hints, &self.parse)?;
+            let plain = packet::plain_v6(bytes, l3, hints, self.parse)?;
             (slot.key, slot.side) = Key::of_plain_v6(&plain, self.action.zone);
             slot.segment = plain.segment;
         }
@@ -299,7 +350,7 @@ impl<'e> Batch<'e> {
     #[inline(never)]
     fn look_closely<P: Descriptor>(&self, packet: &P, slot: &mut Slot<'e>, others: &mut Others) {
         let (bytes, hints) = (packet.bytes(), packet.hints());
-        slot.prepared = match packet::parse(bytes, &hints, &self.parse) {
+        slot.prepared = match packet::parse(bytes, &hints, self.parse) {
             Err(malformed) => Prepared::Malformed(malformed.reason),
             Ok(facts) => match Tuple::of(&facts, self.action.zone) {
                 None => Prepared::Malformed(Reason::IcmpType),
@@ -475,7 +526,7 @@ impl<'e> Batch<'e> {
         if flags.contains(Flags::RELATED) {
             bits |= state::REL;
         }
-        self.state.words = guard.protocol();
+        let mut options = self.track();
         let own;
         let mut facts = facts;
         if flags.contains(Flags::HELPER) {
@@ -484,21 +535,25 @@ impl<'e> Batch<'e> {
             own = follow::own_numbers(facts, &control, direction, translated);
             facts = &own;
         }
-        let extended = track::uses_extension(self.track.machine, facts.proto);
-        if extended {
-            self.state.extension = guard.extension();
-        }
-        let mut options = self.track;
+        let extended = track::uses_extension(options.machine, facts.proto);
+        let mut advancing = track::State {
+            words: guard.protocol(),
+            extension: if extended {
+                guard.extension()
+            } else {
+                track::State::NONE.extension
+            },
+        };
         options.liberal |= flags.has_any(LIBERAL);
         if flags.contains(Flags::RELEARN) {
-            handover::relearn(&mut self.state, facts, direction, self.track.machine);
+            handover::relearn(&mut advancing, facts, direction, options.machine);
         }
-        let step = track::advance(&mut self.state, facts, packet.bytes(), direction, &options);
+        let step = track::advance(&mut advancing, facts, packet.bytes(), direction, &options);
         self.tally.track(&step);
         let reason = match step.outcome {
             Outcome::Valid => {
                 let answered = flags.contains(Flags::SEEN_REPLY) || direction == Direction::Reply;
-                if self.kernel && !answered {
+                if self.is_kernel() && !answered {
                     bits |= state::NEW;
                 } else {
                     bits = (bits | state::EST | reply_bit) & !state::NEW;
@@ -528,9 +583,9 @@ impl<'e> Batch<'e> {
                 return self.unknown(packet, facts, &tuple, &name, bits);
             }
         };
-        guard.set_protocol(self.state.words);
+        guard.set_protocol(advancing.words);
         if extended {
-            guard.set_extension(self.state.extension);
+            guard.set_extension(advancing.extension);
         }
         let mut changed = flags;
         // By this pass, whatever an earlier one thought of the packet.

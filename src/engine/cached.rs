@@ -31,7 +31,7 @@ impl Batch<'_> {
         let mut facts = None;
         if binding.is_some() {
             // Without the packet's headers nothing can be translated: the whole way says why.
-            let Ok(parsed) = packet::parse(packet.bytes(), &packet.hints(), &self.parse) else {
+            let Ok(parsed) = packet::parse(packet.bytes(), &packet.hints(), self.parse) else {
                 return false;
             };
             facts = Some(parsed);

@@ -100,16 +100,18 @@ impl Words for Switches {
             self.accounting,
             self.early_drop,
         ];
+        // A byte for each: the form in which they are used.
         [
             bits.iter()
                 .rev()
-                .fold(0, |word, &bit| word << 1 | u64::from(bit)),
+                .fold(0, |word, &bit| word << 8 | u64::from(bit)),
             0,
         ]
     }
 
     fn from_words([word, _]: [u64; WORDS]) -> Switches {
-        let bit = |i: u32| word >> i & 1 != 0;
+        let bytes = (word & 0x0101_0101_0101_0101).to_le_bytes();
+        let bit = |i: usize| bytes[i] != 0;
         Switches {
             tcp_sequence_check: bit(0),
             tcp_loose: bit(1),

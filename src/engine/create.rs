@@ -84,7 +84,7 @@ impl<'e> Batch<'e> {
         tuple: &Tuple,
         name: &Name,
     ) -> Created<'e> {
-        let opened = match track::open(facts, bytes, &self.track) {
+        let opened = match track::open(facts, bytes, &self.track()) {
             Ok(opened) => opened,
             Err(reason) => {
                 self.tally.add(Counter::Invalid, 1);
@@ -130,7 +130,7 @@ impl<'e> Batch<'e> {
             parent: parent.map_or(ConnectionId::NONE, |parent| parent.id),
             helper: helper.map_or(0, |helper| helper as u8),
             in_port,
-            extension: track::uses_extension(self.track.machine, facts.proto)
+            extension: track::uses_extension(self.engine.machine(), facts.proto)
                 .then_some(opened.state.extension),
         };
         let nat = match (&self.action.nat, &expectation) {

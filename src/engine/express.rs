@@ -11,18 +11,22 @@ use super::action::Action;
 use super::batch::Batch;
 use super::config::{Profile, Switches};
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Pass, state};
-use super::slot::Slot;
 use super::statistics::Counter;
 use super::{translate, verdict};
 use crate::clock::Time;
-use crate::packet::proto;
-use crate::table::{Flags, Guard};
+use crate::packet::{Segment, proto};
+use crate::table::{Flags, Guard, Probe};
 use crate::track;
 use crate::track::timeout::Class;
-use crate::tuple::{Direction, Zone};
+use crate::tuple::{Direction, Key, Side, Zone};
 
 /// Connections that have a translation.
 pub(super) const NAT: Flags = Flags::SOURCE_NAT.and(Flags::DESTINATION_NAT);
+/// What marks the connections whose packets ask for more than a step of the state, and a translation.
+pub(super) const WATCHED: Flags = Flags::RELATED
+    .and(Flags::HELPER)
+    .and(Flags::OFFLOADED)
+    .and(Flags::RELEARN);
 /// What stops a packet that arrives: it was translated before, so its addresses are not the key's.
 const TRANSLATED: u8 = state::SNAT | state::DNAT;
 
@@ -30,12 +34,6 @@ const TRANSLATED: u8 = state::SNAT | state::DNAT;
 pub(super) struct Straight {
     /// Action, switches and zone ask for nothing else.
     open: bool,
-    /// Connections whose packets ask for more than a step of the state, and a translation.
-    watched: Flags,
-    /// Connections whose packets are translated.
-    translated: Flags,
-    /// The bits of a connection's id that the packet is told: none when it is being translated.
-    names: u64,
     zone: Zone,
     /// When an established TCP connection without a policy of its own expires.
     pub(super) tcp: Time,
@@ -60,19 +58,8 @@ impl Straight {
             && action.label.is_none()
             && !switches.accounting;
         let until = |class| now.plus(engine.timeouts.millis(0, class));
-        let watched = Flags::RELATED
-            .and(Flags::HELPER)
-            .and(Flags::OFFLOADED)
-            .and(Flags::RELEARN);
         Straight {
             open,
-            watched,
-            translated: if action.nat.is_none() {
-                Flags::default()
-            } else {
-                NAT
-            },
-            names: if action.nat.is_none() { !0 } else { 0 },
             zone: action.zone,
             tcp: until(Class::TcpEstablished),
             udp: until(Class::OtherBidirectional),
@@ -83,24 +70,6 @@ impl Straight {
     #[inline(always)]
     pub(super) const fn is_open(&self) -> bool {
         self.open
-    }
-
-    /// What marks the connections whose packets ask for more than a step of the state, and a
-    /// translation.
-    #[inline(always)]
-    pub(super) const fn watched(&self) -> Flags {
-        self.watched
-    }
-
-    /// The connection, as far as the packet is told.
-    #[inline(always)]
-    pub(super) fn name(&self, guard: &Guard<'_>) -> ConnectionId {
-        self.named(guard.id())
-    }
-
-    #[inline(always)]
-    const fn named(&self, id: ConnectionId) -> ConnectionId {
-        ConnectionId(id.0 & self.names)
     }
 
     /// What a packet carries of the state that its last pass gave it, unless it was translated then.
@@ -116,26 +85,48 @@ impl Straight {
 }
 
 impl<'e> Batch<'e> {
+    /// A connection, as far as the packet is told: not when it may be translated.
+    #[inline(always)]
+    pub(super) const fn name(&self, id: ConnectionId) -> ConnectionId {
+        if self.action.nat.is_none() {
+            id
+        } else {
+            ConnectionId::NONE
+        }
+    }
+
+    /// Connections whose packets are translated.
+    #[inline(always)]
+    fn translated(&self) -> Flags {
+        if self.action.nat.is_none() {
+            Flags::default()
+        } else {
+            NAT
+        }
+    }
+
     /// Deals with a plain packet, if it and its connection fit. `None`: nothing was changed.
     /// `TRANSLATED`: with `nat` in the action, where the connection may be a translated one.
     #[inline(always)]
     pub(super) fn go_straight<P: Descriptor, const TRANSLATED: bool>(
         &mut self,
         packet: &mut P,
-        slot: &Slot<'e>,
+        probe: Probe<'e>,
+        key: &Key,
+        side: Side,
+        segment: &Segment,
     ) -> Option<()> {
         if !self.straight.open || packet.is_traced() {
             return None;
         }
         let before = self.straight.carried(&packet.pass())?;
         let table = &self.engine.table;
-        let (key, side, at) = (&slot.key, slot.side, &self.at);
-        let without = self.straight.watched;
-        let (guard, direction) = if slot.segment.proto == proto::TCP {
+        let at = &self.at;
+        let (guard, direction) = if segment.proto == proto::TCP {
             let ready = (track::TCP_STATES, track::both_established);
             let (mut guard, direction) =
-                table.find_ready::<TRANSLATED>(slot.probe, key, side, at, without, ready)?;
-            let tcp = slot.segment.numbers(packet.bytes())?;
+                table.find_ready::<TRANSLATED>(probe, key, side, at, WATCHED, ready)?;
+            let tcp = segment.numbers(packet.bytes())?;
             guard.set_protocol(track::established(guard.protocol(), &tcp, direction)?);
             if guard.prolong(self.straight.tcp).is_none() {
                 guard = self.refreshed(guard, Class::TcpEstablished);
@@ -144,7 +135,7 @@ impl<'e> Batch<'e> {
         } else {
             let ready = (track::OTHER_STATE, track::is_answered);
             let (mut guard, direction) =
-                table.find_ready::<TRANSLATED>(slot.probe, key, side, at, without, ready)?;
+                table.find_ready::<TRANSLATED>(probe, key, side, at, WATCHED, ready)?;
             if guard.prolong(self.straight.udp).is_none() {
                 guard = self.refreshed(guard, Class::OtherBidirectional);
             }
@@ -153,7 +144,11 @@ impl<'e> Batch<'e> {
         self.tally.add(Counter::Found, 1);
         let reply = direction == Direction::Reply;
         let mut metadata = Metadata {
-            connection: self.straight.name(&guard),
+            connection: if TRANSLATED {
+                ConnectionId::NONE
+            } else {
+                guard.id()
+            },
             state: before & !state::NEW
                 | state::TRK
                 | state::EST
@@ -163,7 +158,7 @@ impl<'e> Batch<'e> {
             ..Metadata::default()
         };
         verdict::read_mark_and_label(&guard, &mut metadata);
-        self.pass::<P, TRANSLATED>(packet, slot, guard, direction, &mut metadata);
+        self.pass::<P, TRANSLATED>(packet, segment, guard, direction, metadata);
         Some(())
     }
 
@@ -172,14 +167,14 @@ impl<'e> Batch<'e> {
     pub(super) fn pass<P: Descriptor, const TRANSLATED: bool>(
         &mut self,
         packet: &mut P,
-        slot: &Slot<'e>,
+        segment: &Segment,
         guard: Guard<'e>,
         direction: Direction,
-        metadata: &mut Metadata,
+        mut metadata: Metadata,
     ) {
         if packet.wants_original() {
             // None of these connections has a parent whose tuple would be told.
-            packet.set_original(Some(&guard.original()));
+            verdict::tell_original(packet, &guard);
         }
         let kind = if TRANSLATED {
             translate::kind(guard.flags())
@@ -188,20 +183,22 @@ impl<'e> Batch<'e> {
         };
         let Some(kind) = kind else {
             drop(guard);
-            packet.set_metadata(metadata);
+            packet.set_metadata(&metadata);
             return;
         };
         let (leaving, kind) = (guard.leaving(direction), kind.in_direction(direction));
         drop(guard);
-        match translate::rewrite_plain(packet, &slot.segment, leaving) {
+        match translate::rewrite_plain(packet, *segment, leaving) {
             Ok(l4_partial) => {
-                let modified = translate::tell(kind, l4_partial, metadata);
-                packet.set_metadata(metadata);
+                let modified = translate::tell(kind, l4_partial, &mut metadata);
+                packet.set_metadata(&metadata);
                 packet.set_modified(modified);
             }
             Err(reason) => {
-                self.untranslated(reason, metadata);
-                packet.set_metadata(metadata);
+                // A copy, so that all others stay in registers.
+                let mut refused = metadata;
+                self.untranslated(reason, &mut refused);
+                packet.set_metadata(&refused);
             }
         }
     }
@@ -215,7 +212,7 @@ impl<'e> Batch<'e> {
         }
         let last = packet.pass();
         let mut metadata = Metadata {
-            connection: self.straight.named(last.connection),
+            connection: self.name(last.connection),
             state: last.state,
             reply: last.reply,
             icmp_related: last.icmp_related,
@@ -237,7 +234,7 @@ impl<'e> Batch<'e> {
         let without = Flags::LABEL
             .and(Flags::HELPER)
             .and(Flags::TRANSLATED)
-            .and(self.straight.translated);
+            .and(self.translated());
         let view = (self.engine.table).view_of(id, Flags::default(), without)?;
         if !view.is_visible(&self.at)
             || view.zone() != self.straight.zone
@@ -258,7 +255,7 @@ impl<'e> Batch<'e> {
         } else {
             Direction::Original
         };
-        if guard.flags().has_any(self.straight.translated)
+        if guard.flags().has_any(self.translated())
             || !guard.is_visible(&self.at)
             || guard.zone() != self.straight.zone
             || verdict::is_control_channel(&guard, direction)

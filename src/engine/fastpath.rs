@@ -168,7 +168,7 @@ impl Engine {
         let mut cache = Cache {
             store,
             visit,
-            straight: !batch.kernel && !batch.switches.accounting && store.settings().windows,
+            straight: !batch.is_kernel() && !batch.switches.accounting && store.settings().windows,
             done: 0,
             hits: 0,
             refused: 0,
@@ -309,10 +309,10 @@ impl<'e> Batch<'e> {
     fn parse_plain(&self, bytes: &[u8], hints: &Hints, slot: &mut Slot<'_>) -> Option<Parsed> {
         let (l3, first) = packet::ip_header(bytes, hints)?;
         if first == packet::PLAIN {
-            let plain = packet::plain_v4(bytes, l3, hints, &self.parse)?;
+            let plain = packet::plain_v4(bytes, l3, hints, self.parse)?;
             slot.keep_plain(Family::V4, &plain, bytes)
         } else {
-            let plain = packet::plain_v6(bytes, l3, hints, &self.parse)?;
+            let plain = packet::plain_v6(bytes, l3, hints, self.parse)?;
             slot.keep_plain(Family::V6, &plain, bytes)
         }
     }
@@ -325,7 +325,7 @@ impl<'e> Batch<'e> {
         slot: &mut Slot<'_>,
         others: &mut Others,
     ) -> Option<Parsed> {
-        let facts = packet::parse(bytes, hints, &self.parse).ok()?;
+        let facts = packet::parse(bytes, hints, self.parse).ok()?;
         match &facts.transport {
             Transport::Tcp(_) | Transport::Udp(..) | Transport::Sctp(..) => {}
             _ => return None,
@@ -362,7 +362,7 @@ impl<'e> Batch<'e> {
         };
         // A step of Open vSwitch's machine may be made twice with the same packet, so the first
         // connections may go on although a later one refuses; what counts packets may not.
-        if before > 0 && (self.kernel || self.switches.accounting) {
+        if before > 0 && (self.is_kernel() || self.switches.accounting) {
             for number in 0..=before {
                 let passing = flow.passing(number);
                 self.cross(cache.store, packet, slot, others, &passing, Intent::Look)?;
@@ -556,9 +556,9 @@ impl<'e> Batch<'e> {
         let mut state = engine.tracked_state(guard);
         let tcp = facts.proto == proto::TCP;
         let step = if tcp && !windows {
-            Step::staying(handover::waiting(&state, proto::TCP, self.track.machine))
+            Step::staying(handover::waiting(&state, proto::TCP, engine.machine()))
         } else {
-            let mut options = self.track;
+            let mut options = self.track();
             options.liberal = engine.zones.liberal(passing.zone) || flags.has_any(LIBERAL);
             if flags.contains(Flags::RELEARN) {
                 handover::relearn(&mut state, facts, passing.direction, options.machine);
@@ -587,7 +587,7 @@ impl<'e> Batch<'e> {
         }
         if tcp && !windows {
             if !flags.contains(Flags::RELEARN) {
-                handover::forget(&mut state, self.track.machine);
+                handover::forget(&mut state, engine.machine());
                 flags.insert(Flags::RELEARN);
                 guard.set_flags(flags);
                 guard.set_lessons(LESSONS);

@@ -232,7 +232,7 @@ impl<'e> Batch<'e> {
             // It may fail, and nothing was changed then.
             Some((kind, after)) => {
                 let l4_partial =
-                    translate::rewrite_plain(packet, &slot.segment, after.key()).ok()?;
+                    translate::rewrite_plain(packet, slot.segment, after.key()).ok()?;
                 translate::tell(kind.in_direction(direction), l4_partial, &mut metadata)
             }
             None => Modified::default(),

@@ -9,6 +9,7 @@
 
 pub mod action;
 mod admin;
+mod alone;
 mod batch;
 mod cached;
 pub mod config;

@@ -321,7 +321,7 @@ impl<'e> Batch<'e> {
         guard.set_lessons(left);
         if left == 0 {
             let mut state = self.engine.tracked_state(guard);
-            handover::settle(&mut state, self.track.machine);
+            handover::settle(&mut state, self.engine.machine());
             self.engine.set_tracked_state(guard, &state);
             let mut flags = guard.flags();
             flags.set(Flags::RELEARN, false);

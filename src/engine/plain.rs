@@ -8,6 +8,7 @@
 
 use super::batch::{Batch, LIBERAL};
 use super::descriptor::{ConnectionId, Descriptor, Metadata, state};
+use super::express::WATCHED;
 use super::slot::Slot;
 use super::statistics::Counter;
 use super::verdict;
@@ -70,13 +71,13 @@ impl<'e> Batch<'e> {
         before: u8,
     ) -> Option<()> {
         let flags = guard.flags();
-        if flags.has_any(self.straight.watched().and(Flags::MERGED)) {
+        if flags.has_any(WATCHED.and(Flags::MERGED)) {
             return None;
         }
         let mut words = guard.protocol();
         let step = if slot.segment.proto == proto::TCP {
             let tcp = slot.segment.tcp(packet.bytes())?;
-            let mut options = self.track;
+            let mut options = self.track();
             options.liberal |= flags.has_any(LIBERAL);
             track::advance_tcp(&mut words, &tcp, direction, &options)
         } else {
@@ -101,7 +102,7 @@ impl<'e> Batch<'e> {
             guard.set_expiry(self.at.now.plus(wait));
         }
         let mut metadata = Metadata {
-            connection: self.straight.name(&guard),
+            connection: self.name(guard.id()),
             state: bits | state::TRK,
             reply,
             zone: self.action.zone,
@@ -109,9 +110,9 @@ impl<'e> Batch<'e> {
         };
         verdict::read_mark_and_label(&guard, &mut metadata);
         if self.action.nat.is_some() {
-            self.pass::<P, true>(packet, slot, guard, direction, &mut metadata);
+            self.pass::<P, true>(packet, &slot.segment, guard, direction, metadata);
         } else {
-            self.pass::<P, false>(packet, slot, guard, direction, &mut metadata);
+            self.pass::<P, false>(packet, &slot.segment, guard, direction, metadata);
         }
         Some(())
     }
@@ -179,7 +180,7 @@ impl<'e> Batch<'e> {
             guard = self.shown(guard, new.in_port);
         }
         let metadata = Metadata {
-            connection: self.straight.name(&guard),
+            connection: guard.id(),
             state: state::NEW | state::TRK,
             zone,
             ..Metadata::default()
@@ -213,7 +214,7 @@ impl<'e> Batch<'e> {
         }
         self.tally.add(Counter::New, 1);
         if packet.wants_original() {
-            packet.set_original(Some(&slot.tuple()));
+            verdict::tell_tuple(packet, &slot.key, slot.side);
         }
         packet.set_metadata(&Metadata {
             state: state::NEW | state::TRK,

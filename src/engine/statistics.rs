@@ -51,32 +51,53 @@ counters! {
     TcpBypassed, "TCP packets outside the window that were let through.", "tcp_seq_chk_bypass";
 }
 
+const _: () = assert!(
+    Counter::Found as usize == 0
+        && Counter::Cached as usize == 1
+        && Counter::New as usize == 2
+        && Counter::Committed as usize == 3
+);
+
 /// Counts of one batch.
 ///
-/// Most batches find the connections of all their packets and have nothing else to tell, so that count
-/// stands alone.
+/// Most batches have only few things to tell, and those are counted apart; room for the others is made
+/// when there is one, since a batch may be a single packet, which would pay for all the zeros.
 pub(super) struct Tally {
     found: u64,
-    others: [u64; COUNTERS],
-    /// Some of the others may not be zero.
-    has_others: bool,
+    cached: u64,
+    new: u64,
+    committed: u64,
+    others: Option<[u64; COUNTERS]>,
 }
 
 impl Tally {
-    pub(super) const NONE: Tally = Tally {
-        found: 0,
-        others: [0; COUNTERS],
-        has_others: false,
-    };
+    /// Nothing was counted yet. Not a constant: that would be copied with all of its room.
+    #[inline(always)]
+    pub(super) const fn new() -> Tally {
+        Tally {
+            found: 0,
+            cached: 0,
+            new: 0,
+            committed: 0,
+            others: None,
+        }
+    }
 
     #[inline]
     pub(super) fn add(&mut self, counter: Counter, n: u64) {
-        if matches!(counter, Counter::Found) {
-            self.found += n;
-        } else {
-            self.others[counter as usize] += n;
-            self.has_others = true;
+        match counter {
+            Counter::Found => self.found += n,
+            Counter::Cached => self.cached += n,
+            Counter::New => self.new += n,
+            Counter::Committed => self.committed += n,
+            other => self.add_other(other, n),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_other(&mut self, counter: Counter, n: u64) {
+        self.others.get_or_insert([0; COUNTERS])[counter as usize] += n;
     }
 
     #[inline]
@@ -106,11 +127,11 @@ impl Statistics {
 
     #[inline]
     pub(super) fn add(&self, tally: &Tally) {
-        if tally.found != 0 {
-            self.count(Counter::Found, tally.found);
-        }
-        if tally.has_others {
-            self.counters.add_all(&tally.others);
+        // In the order of their numbers.
+        self.counters
+            .add_some(&[tally.found, tally.cached, tally.new, tally.committed]);
+        if let Some(others) = &tally.others {
+            self.counters.add_some(others);
         }
     }
 

@@ -169,14 +169,14 @@ pub(super) fn translate<P: Descriptor>(
 #[inline(always)]
 pub(super) fn rewrite_plain<P: Descriptor>(
     packet: &mut P,
-    segment: &Segment,
+    segment: Segment,
     (key, side): (Key, Side),
 ) -> Result<bool, Reason> {
     let hints = packet.hints();
     let bytes = packet.bytes_mut();
     match key.family() {
-        Family::V4 => rewrite::plain_v4(bytes, segment, &hints, &key.ends_v4(side))?,
-        Family::V6 => rewrite::plain_v6(bytes, segment, &hints, &key.ends_v6(side))?,
+        Family::V4 => rewrite::plain_v4(bytes, &segment, &hints, &key.ends_v4(side))?,
+        Family::V6 => rewrite::plain_v6(bytes, &segment, &hints, &key.ends_v6(side))?,
     }
     Ok(hints.l4_checksum == Checksum::Partial)
 }

@@ -9,7 +9,7 @@ use super::translate::{self, Occupied};
 use crate::offload::provider::Changed;
 use crate::packet::{Facts, Transport, proto};
 use crate::table::{Flags, Guard};
-use crate::tuple::Direction;
+use crate::tuple::{Direction, Key, Side};
 
 /// TCP port of FTP's control channel.
 const FTP: u16 = 21;
@@ -66,7 +66,7 @@ fn set_given(guard: &mut Guard<'_>, action: &Action) -> Change {
 }
 
 /// Copies mark and label to the packet. The cold line is only touched when there is a label.
-#[inline]
+#[inline(always)]
 pub(super) fn read_mark_and_label(guard: &Guard<'_>, metadata: &mut Metadata) {
     metadata.mark = guard.mark();
     metadata.label = if guard.flags().contains(Flags::LABEL) {
@@ -109,6 +109,19 @@ fn is_control_port(guard: &Guard<'_>, direction: Direction) -> bool {
         Direction::Reply => guard.reply(),
     };
     Helper::by_port(&packet).is_some()
+}
+
+/// Tells the original tuple of a connection that has no parent. Not in the loop of a batch, and all of it
+/// in one place, where a tuple is made and written in registers.
+#[inline(never)]
+pub(super) fn tell_original<P: Descriptor>(packet: &mut P, guard: &Guard<'_>) {
+    packet.set_original(Some(&guard.original()));
+}
+
+/// The same of a packet without a connection.
+#[inline(never)]
+pub(super) fn tell_tuple<P: Descriptor>(packet: &mut P, key: &Key, side: Side) {
+    packet.set_original(Some(&key.tuple(side)));
 }
 
 impl<'e> Batch<'e> {

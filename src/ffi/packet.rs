@@ -4,7 +4,7 @@ use super::types::{
     CT_CONN_ICMP_RELATED, CT_CONN_REPLY, CT_MODIFIED_DST, CT_MODIFIED_L4_PARTIAL,
     CT_MODIFIED_PAYLOAD, CT_MODIFIED_SRC, CT_OFFSET_UNKNOWN, CT_PACKET_IP_CSUM_BAD,
     CT_PACKET_IP_CSUM_GOOD, CT_PACKET_L4_CSUM_BAD, CT_PACKET_L4_CSUM_GOOD, CT_PACKET_READ_ONLY,
-    CT_VERDICT_HELD, CT_VERDICT_PASS, ct_packet,
+    CT_VERDICT_HELD, CT_VERDICT_PASS, ct_packet, ct_tuple,
 };
 use super::{convert, tuple};
 use crate::engine::descriptor::{ConnectionId, Descriptor, Holdable, Metadata, Modified, Pass};
@@ -136,10 +136,15 @@ impl Descriptor for ct_packet {
         Some(unsafe { &mut *self.trace.cast::<Trace>() })
     }
 
+    // In its place: a tuple that lies in memory, just written, is read again in words that are wider than
+    // those of its parts, which waits for all stores before it.
+    #[inline(always)]
     fn set_original(&mut self, original: Option<&Tuple>) {
-        let value = original.map(tuple::to_c).unwrap_or_default();
         // A pointer that cannot be used was never asked about.
-        drop(convert::store(self.orig_tuple, value));
+        drop(match original {
+            Some(tuple) => convert::store(self.orig_tuple, tuple::to_c(tuple)),
+            None => convert::store(self.orig_tuple, ct_tuple::default()),
+        });
     }
 
     #[inline]

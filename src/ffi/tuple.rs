@@ -5,15 +5,14 @@ use super::types::ct_tuple;
 use crate::packet::{Family, proto};
 use crate::tuple::{QueryKind, Tuple};
 
+/// In two words, which are not put together from bytes in memory.
+#[inline(always)]
 fn address_to_c(address: u128, family: Family) -> [u8; 16] {
-    match family {
-        Family::V4 => {
-            let mut bytes = [0; 16];
-            bytes[..4].copy_from_slice(&(address as u32).to_be_bytes());
-            bytes
-        }
-        Family::V6 => address.to_be_bytes(),
-    }
+    let shifted = match family {
+        Family::V4 => address << 96,
+        Family::V6 => address,
+    };
+    shifted.to_be_bytes()
 }
 
 pub(super) fn address_from_c(bytes: [u8; 16], family: Family) -> u128 {
@@ -27,6 +26,7 @@ pub(super) fn address_from_c(bytes: [u8; 16], family: Family) -> u128 {
 }
 
 /// A tuple for C.
+#[inline(always)]
 pub(super) fn to_c(tuple: &Tuple) -> ct_tuple {
     ct_tuple {
         src: address_to_c(tuple.src, tuple.family),

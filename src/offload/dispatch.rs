@@ -4,7 +4,7 @@
 //! follows is decided at once, in the record's byte, and the callbacks come later, in
 //! [`Dispatch::deliver`], when a stage of the batch is over. A batch keeps one snapshot of the list of providers throughout.
 //!
-//! Without a provider a dispatch is empty, and every question to it costs one comparison.
+//! Without a provider a dispatch is empty: making it, every question to it, and its end cost one comparison each.
 
 use smallvec::SmallVec;
 
@@ -65,14 +65,20 @@ pub(super) type Events = Vec<Event>;
 
 /// See the module's description.
 pub struct Dispatch<'r> {
+    active: Option<Active<'r>>,
+}
+
+/// The part that is there while somebody is registered.
+struct Active<'r> {
     registry: &'r Registry,
-    list: Option<Loaded<List>>,
+    list: Loaded<List>,
     /// Made with the first event.
     events: Option<Events>,
 }
 
-impl Drop for Dispatch<'_> {
-    #[inline]
+impl Drop for Active<'_> {
+    #[cold]
+    #[inline(never)]
     fn drop(&mut self) {
         if let Some(mut events) = self.events.take() {
             events.clear();
@@ -86,10 +92,13 @@ impl<'r> Dispatch<'r> {
     #[must_use]
     #[inline]
     pub fn new(registry: &'r Registry) -> Dispatch<'r> {
-        Dispatch {
+        let active = || Active {
             registry,
-            list: registry.is_active().then(|| registry.load()),
+            list: registry.load(),
             events: None,
+        };
+        Dispatch {
+            active: registry.is_active().then(active),
         }
     }
 
@@ -97,7 +106,7 @@ impl<'r> Dispatch<'r> {
     #[must_use]
     #[inline]
     pub fn is_active(&self) -> bool {
-        self.list.is_some()
+        self.active.is_some()
     }
 
     /// A connection was created and committed by this packet.
@@ -118,27 +127,21 @@ impl<'r> Dispatch<'r> {
             guard.set_in_port(seen.direction, seen.in_port);
         }
         let mut watched = false;
-        for (number, entry) in providers(&self.list) {
-            let before = Word(guard.offload()).get(entry.slot);
-            let (after, op) = step(entry, before, guard, seen);
-            if after != before {
-                serve::put(guard, entry.slot, after);
-            }
-            watched |= after.is_watched();
-            if let Some(op) = op {
-                if matches!(op, Op::Delete(_)) {
+        if let Some(active) = &mut self.active {
+            for (number, entry) in providers(&active.list) {
+                let before = Word(guard.offload()).get(entry.slot);
+                let (after, op) = step(entry, before, guard, seen);
+                if after != before {
+                    serve::put(guard, entry.slot, after);
+                }
+                watched |= after.is_watched();
+                if matches!(op, Some(Op::Delete(_))) {
                     returns = Returns::Yes;
                 }
-                note_event(
-                    self.registry,
-                    &mut self.events,
-                    Event {
-                        provider: number,
-                        id: guard.id(),
-                        op,
-                        now: seen.now,
-                    },
-                );
+                if let Some(op) = op {
+                    let event = event(number, guard, op, seen.now);
+                    note_event(active.registry, &mut active.events, event);
+                }
             }
         }
         if !watched && !Word(guard.offload()).is_held() {
@@ -151,23 +154,18 @@ impl<'r> Dispatch<'r> {
 
     /// Something that providers are told changed on a connection.
     pub fn on_changed(&mut self, guard: &Guard<'_>, changed: Changed, now: Time) {
-        if !self.is_active() || !guard.flags().contains(Flags::OFFLOADED) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        if !guard.flags().contains(Flags::OFFLOADED) {
             return;
         }
         let word = Word(guard.offload());
-        for (number, entry) in providers(&self.list) {
+        for (number, entry) in providers(&active.list) {
             let byte = word.get(entry.slot);
             if byte.is_held() || byte.state == State::Pending {
-                note_event(
-                    self.registry,
-                    &mut self.events,
-                    Event {
-                        provider: number,
-                        id: guard.id(),
-                        op: Op::Changed(changed),
-                        now,
-                    },
-                );
+                let event = event(number, guard, Op::Changed(changed), now);
+                note_event(active.registry, &mut active.events, event);
             }
         }
     }
@@ -182,20 +180,15 @@ impl<'r> Dispatch<'r> {
 
     #[cold]
     fn leave(&mut self, guard: &Guard<'_>, now: Time) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
         let word = Word(guard.offload());
-        for (number, entry) in providers(&self.list) {
+        for (number, entry) in providers(&active.list) {
             let (_, due) = word.get(entry.slot).remove(Why::Closing);
             if due != Due::Nothing {
-                note_event(
-                    self.registry,
-                    &mut self.events,
-                    Event {
-                        provider: number,
-                        id: guard.id(),
-                        op: Op::Delete(Why::Closing),
-                        now,
-                    },
-                );
+                let event = event(number, guard, Op::Delete(Why::Closing), now);
+                note_event(active.registry, &mut active.events, event);
             }
         }
     }
@@ -203,13 +196,15 @@ impl<'r> Dispatch<'r> {
     /// Tells the providers. Nothing may be locked by the caller.
     #[inline]
     pub fn deliver(&mut self, connections: &dyn Connections) {
-        if self.events.is_some() {
-            self.deliver_all(connections);
+        if let Some(active) = &mut self.active {
+            active.deliver(connections);
         }
     }
+}
 
+impl Active<'_> {
     #[cold]
-    fn deliver_all(&mut self, connections: &dyn Connections) {
+    fn deliver(&mut self, connections: &dyn Connections) {
         // A callback may come back to this engine, with a dispatch of its own.
         let Some(mut events) = self.events.take() else {
             return;
@@ -228,6 +223,16 @@ impl<'r> Dispatch<'r> {
     }
 }
 
+/// What a provider is to be told of a connection.
+fn event(provider: u8, guard: &Guard<'_>, op: Op, now: Time) -> Event {
+    Event {
+        provider,
+        id: guard.id(),
+        op,
+        now,
+    }
+}
+
 fn note_event(registry: &Registry, events: &mut Option<Events>, event: Event) {
     events
         .get_or_insert_with(|| {
@@ -240,9 +245,8 @@ fn note_event(registry: &Registry, events: &mut Option<Events>, event: Event) {
 }
 
 /// The providers of a list, numbered.
-fn providers(list: &Option<Loaded<List>>) -> impl Iterator<Item = (u8, &Registered)> {
-    let all = list.iter().flat_map(|list| list.providers.iter());
-    (0..).zip(all.map(|entry| &**entry))
+fn providers(list: &List) -> impl Iterator<Item = (u8, &Registered)> {
+    (0..).zip(list.providers.iter().map(|entry| &**entry))
 }
 
 /// Notes an event with the provider's connections.

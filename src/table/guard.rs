@@ -72,7 +72,7 @@ impl<'t> Guard<'t> {
 
     /// The tuple of packets in the original direction.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn original(&self) -> Tuple {
         self.names().original()
     }

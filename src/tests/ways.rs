@@ -1,8 +1,8 @@
 //! The ways through stage 3 of a batch: the straight one, the plain one, and the whole one.
 //!
-//! A packet that collects a trace goes the whole way, one that does not may go another. So two engines
-//! get the same traffic, once traced and once not, and must agree on everything: bytes, verdicts,
-//! original tuples, connections.
+//! A packet that collects a trace goes the whole way, one that does not may go another, and one that
+//! comes alone does not even go through the stages. So three engines get the same traffic, once traced, once
+//! not, once packet by packet, and must agree on everything: bytes, verdicts, original tuples, connections.
 //!
 //! So it is with the look-up in a flow table, where a packet that is not plain goes the long way.
 
@@ -41,6 +41,7 @@ struct Conversation {
 struct World {
     whole: Engine,
     short: Engine,
+    alone: Engine,
     conversations: Vec<Conversation>,
     now: u64,
 }
@@ -67,6 +68,7 @@ impl World {
         World {
             whole: engine(),
             short: engine(),
+            alone: engine(),
             conversations: conversations.collect(),
             now: 1,
         }
@@ -213,7 +215,7 @@ impl World {
         Ok(())
     }
 
-    /// A batch through both engines.
+    /// A batch through all engines.
     fn run(&mut self, batch: &[Choice]) -> Result<(), TestCaseError> {
         let Some(&[who, .., ask, wait]) = batch.first() else {
             return Ok(());
@@ -241,7 +243,7 @@ impl World {
                 ..Frame::ip(bytes)
             });
         }
-        let mut short = whole.clone();
+        let (mut short, mut alone) = (whole.clone(), whole.clone());
         for frame in &mut whole {
             frame.trace = Some(Box::default());
         }
@@ -249,7 +251,12 @@ impl World {
         for pass in 0..=u8::from(wait & 0x30 == 0x30) {
             self.whole.execute(&mut whole, &action, at(self.now));
             self.short.execute(&mut short, &action, at(self.now));
-            for (one, other) in whole.iter().zip(&short) {
+            for frame in &mut alone {
+                let single = std::slice::from_mut(frame);
+                self.alone.execute(single, &action, at(self.now));
+            }
+            let pairs = whole.iter().zip(&short);
+            for (one, other) in pairs.chain(whole.iter().zip(&alone)) {
                 prop_assert_eq!(&one.bytes, &other.bytes, "pass {}", pass);
                 prop_assert_eq!(one.metadata, other.metadata, "pass {}", pass);
                 prop_assert_eq!(one.original, other.original, "pass {}", pass);
@@ -266,6 +273,7 @@ impl World {
             let budget = Budget { records: 4096 };
             let swept = self.whole.sweep(at(self.now), budget);
             prop_assert_eq!(swept, self.short.sweep(at(self.now), budget));
+            prop_assert_eq!(swept, self.alone.sweep(at(self.now), budget));
         }
         Ok(())
     }
@@ -302,7 +310,9 @@ proptest! {
         for batch in &batches {
             world.run(batch)?;
         }
-        prop_assert_eq!(listed(&world.whole, world.now), listed(&world.short, world.now));
+        let whole = listed(&world.whole, world.now);
+        prop_assert_eq!(&whole, &listed(&world.short, world.now));
+        prop_assert_eq!(&whole, &listed(&world.alone, world.now));
     }
     #[test]
     fn a_packet_of_a_flow_has_the_same_verdict_on_every_way(

@@ -442,6 +442,7 @@ impl Key {
 
     /// The tuple of a packet that endpoint `side` sends.
     #[must_use]
+    #[inline(always)]
     pub fn tuple(&self, side: Side) -> Tuple {
         let family = self.family();
         let (low, high) = match family {
