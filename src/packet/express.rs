@@ -79,13 +79,19 @@ impl Segment {
         if numbers.flags & tcp_flags::SYN == 0 {
             return Some(numbers);
         }
-        match self.transport(bytes)? {
-            Transport::Tcp(tcp) => Some(tcp),
-            _ => None,
-        }
+        self.whole_tcp(bytes)
     }
 
+    /// What the TCP header says, with its options.
     #[inline(never)]
+    fn whole_tcp(&self, bytes: &[u8]) -> Option<Tcp> {
+        let rest = bytes.get(usize::from(self.l4)..)?;
+        tcp::parse(rest, u32::from(self.len), false).ok()
+    }
+
+    /// What the transport header says. In line, so that it is written once, where it stays: copied from
+    /// place to place in larger words than it was written in, it would be waited for.
+    #[inline(always)]
     fn transport(&self, bytes: &[u8]) -> Option<Transport> {
         let rest = bytes.get(usize::from(self.l4)..)?;
         if self.proto == proto::TCP {
