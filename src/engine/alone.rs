@@ -55,9 +55,8 @@ impl<'e> Batch<'e> {
         let mut seen = Slot::EMPTY;
         self.look_at_plain(packet.bytes(), &packet.hints(), &mut seen)?;
         // Each apart, so that they stay in registers though some are passed on by their addresses.
-        let (key, side, segment) = (seen.key, seen.side, seen.segment);
+        let (key, side, hash, segment) = (seen.key, seen.side, seen.hash, seen.segment);
         let table = &self.engine.table;
-        let hash = table.hash(&key);
         let place = table.prefetch(hash);
         let probe = table.probe(place, hash);
         let done = if probe.is_none() {

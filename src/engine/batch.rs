@@ -319,12 +319,12 @@ impl<'e> Batch<'e> {
             .is_none()
         {
             self.look_closely(packet, slot, others);
+            slot.hash = self.engine.table.hash(&slot.key);
         }
-        slot.hash = self.engine.table.hash(&slot.key);
         slot.place = self.engine.table.prefetch(slot.hash);
     }
 
-    /// Parses a packet that is plain.
+    /// Parses and hashes a packet that is plain.
     #[inline(always)]
     pub(super) fn look_at_plain(
         &self,
@@ -333,14 +333,18 @@ impl<'e> Batch<'e> {
         slot: &mut Slot<'e>,
     ) -> Option<()> {
         let (l3, first) = packet::ip_header(bytes, hints)?;
+        // Each key is hashed where it was made: of known family, and in registers. Read back from the
+        // slot, two words at once, it would have to wait for the stores of both.
         if first == packet::PLAIN {
             let plain = packet::plain_v4(bytes, l3, hints, self.parse)?;
-            (slot.key, slot.side) = Key::of_plain_v4(&plain, self.action.zone);
-            slot.segment = plain.segment;
+            let (key, side) = Key::of_plain_v4(&plain, self.action.zone);
+            slot.hash = self.engine.table.hash(&key);
+            (slot.key, slot.side, slot.segment) = (key, side, plain.segment);
         } else {
             let plain = packet::plain_v6(bytes, l3, hints, self.parse)?;
-            (slot.key, slot.side) = Key::of_plain_v6(&plain, self.action.zone);
-            slot.segment = plain.segment;
+            let (key, side) = Key::of_plain_v6(&plain, self.action.zone);
+            slot.hash = self.engine.table.hash(&key);
+            (slot.key, slot.side, slot.segment) = (key, side, plain.segment);
         }
         slot.prepared = Prepared::Plain;
         Some(())

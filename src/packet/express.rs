@@ -86,7 +86,9 @@ impl Segment {
         Some(Tcp { wscale, ..numbers })
     }
 
-    #[inline(never)]
+    /// What the transport header says. In line, so that it is written once, where it stays: copied from
+    /// place to place in larger words than it was written in, it would be waited for.
+    #[inline(always)]
     fn transport(&self, bytes: &[u8]) -> Option<Transport> {
         let rest = bytes.get(usize::from(self.l4)..)?;
         if self.proto == proto::TCP {

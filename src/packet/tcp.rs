@@ -63,6 +63,7 @@ pub(super) fn ports(header: &[u8]) -> Result<(u16, u16), Malformed> {
 }
 
 /// What a tracker wants of the options.
+#[inline(always)]
 pub(super) fn read_options(options: &[u8], tcp: &mut Tcp) {
     for option in Options::new(options) {
         match (option.kind, option.value) {

@@ -216,7 +216,7 @@ impl Arena {
         line(self.chunk(number).cold.load(Ordering::Relaxed), number)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn wide(&self, number: u32) -> Option<&Eight> {
         optional(self.chunk(number).wide.load(Ordering::Relaxed), number)
     }

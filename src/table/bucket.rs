@@ -246,18 +246,18 @@ impl Bucket {
     fn set_tag(&self, position: usize, tag: u8) {
         // Release: pairs with the Acquire in `matching`. Publishes the slot, and the record behind it;
         // for a cleared tag, what was done before (the state word of a split).
+        // With shifts: a byte stored into a word that is then loaded whole would be waited for.
+        let shift = 8 * (position % 8);
         if position < 8 {
-            let mut tags = self.tags.load(Ordering::Relaxed).to_le_bytes();
-            tags[position] = tag;
+            let others = self.tags.load(Ordering::Relaxed) & !(0xff << shift);
             self.tags.store(
-                u64::from_le_bytes(tags),
+                others | u64::from(tag) << shift,
                 ordering(Site::TagSet, Ordering::Release),
             );
         } else {
-            let mut tags = self.more_tags.load(Ordering::Relaxed).to_le_bytes();
-            tags[position - 8] = tag;
+            let others = self.more_tags.load(Ordering::Relaxed) & !(0xff << shift);
             self.more_tags.store(
-                u32::from_le_bytes(tags),
+                others | u32::from(tag) << shift,
                 ordering(Site::TagSet, Ordering::Release),
             );
         }

@@ -406,16 +406,17 @@ impl Table {
         key
     }
 
-    /// A record, whoever's it is, has the IPv6 addresses of this key from word `first` on: 0 in its
-    /// forward key, 4 in the reply key.
+    /// A record, whoever's it is, has the IPv6 addresses of this key, in its forward key or in the
+    /// reply key. Their first word is not looked at: it stands beside the ports, too.
     #[inline(always)]
-    pub(super) fn has_addresses(&self, number: u32, first: usize, key: &Key) -> bool {
-        self.arena.wide(number).is_some_and(|line| {
-            let words = line.words[first..first + 4].iter().zip(key.address);
-            words.fold(0, |other, (word, wanted)| {
-                other | word.load(Relaxed) ^ wanted
-            }) == 0
-        })
+    pub(super) fn has_addresses<const REPLY: bool>(&self, number: u32, key: &Key) -> bool {
+        let Some(line) = self.arena.wide(number) else {
+            return false;
+        };
+        let [_, a, b, c, _, d, e, f] = &line.words;
+        let words = if REPLY { [d, e, f] } else { [a, b, c] };
+        let other = |i: usize| words[i].load(Relaxed) ^ key.address[i + 1];
+        other(0) | other(1) | other(2) == 0
     }
 
     /// A record with this hot line, whoever's it is, has this reply key.
@@ -425,7 +426,7 @@ impl Table {
         (hot.tail.load(Relaxed) ^ key.tail) & SHARED_TAIL == 0
             && cold.reply_ports.load(Relaxed) == key.tail as u32
             && cold.reply_address.load(Relaxed) == key.address[0]
-            && (key.family() == Family::V4 || self.has_addresses(number, 4, key))
+            && (key.family() == Family::V4 || self.has_addresses::<true>(number, key))
     }
 
     /// The reply key of a record, whoever's it is.

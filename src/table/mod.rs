@@ -425,7 +425,7 @@ impl Table {
             if hot.tail.load(Relaxed) != key.tail || hot.address.load(Relaxed) != key.address[0] {
                 return None;
             }
-            if key.family() == Family::V6 && !self.has_addresses(number, 0, key) {
+            if key.family() == Family::V6 && !self.has_addresses::<false>(number, key) {
                 return None;
             }
             let from_originator =

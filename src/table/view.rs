@@ -237,7 +237,7 @@ impl Table {
         if slot & !NUMBER != 0
             || hot.tail.load(Relaxed) != key.tail
             || hot.address.load(Relaxed) != key.address[0]
-            || key.family() == Family::V6 && !self.has_addresses(slot, 0, key)
+            || key.family() == Family::V6 && !self.has_addresses::<false>(slot, key)
         {
             return None;
         }

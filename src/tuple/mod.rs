@@ -388,6 +388,7 @@ impl Key {
 
     /// The facts of a plain packet with these bytes that endpoint `side` sent.
     #[must_use]
+    #[inline(always)]
     pub fn facts(&self, side: Side, segment: &Segment, bytes: &[u8]) -> Option<Facts> {
         let tuple = self.tuple(side);
         Facts::of_plain(tuple.family, (tuple.src, tuple.dst), segment, bytes)
