@@ -3,14 +3,13 @@
 //! ```text
 //! stage 0   for every packet   ask for its headers
 //! stage 1   for every packet   parse, flow key, hash; ask for the index line
-//! stage 2   for every packet   read the place noted there; ask for the line that says what is in it
-//! stage 3   for every packet   ask for the lines of the flow
-//! stage 4   for every packet   compare; ask for the connections' hot lines
-//! stage 5   packet by packet   are the connections still what they were? advance them, translate,
+//! stage 2   for every packet   read the place noted there; ask for the lines of the flow
+//! stage 3   for every packet   compare; ask for the connections' hot lines
+//! stage 4   packet by packet   are the connections still what they were? advance them, translate,
 //!                              write the metadata
 //! ```
 //!
-//! What is true of a flow is decided in stage 5, under each connection's lock: that the flag MERGED
+//! What is true of a flow is decided in stage 4, under each connection's lock: that the flag MERGED
 //! stands, that the packet is a legal next step of an established connection. An acknowledgement inside
 //! the window, or a datagram, makes that step as in `express`. Everything else misses
 //! and goes the normal way, untouched: FIN, SYN and RST, fragments, what is out of its window. A packet
@@ -28,7 +27,7 @@ use super::statistics::Counter;
 use crate::clock::Time;
 use crate::merge::flow::{Field, Key};
 use crate::merge::key::{Parsed, Tunnel, key_into};
-use crate::merge::merged::{Flow, Passing, Used};
+use crate::merge::merged::{Flow, Used};
 use crate::merge::statistics::Count;
 use crate::merge::store::Store;
 use crate::packet::tcp_flags::{FIN, RST, SYN};
@@ -66,6 +65,12 @@ impl Slot<'_> {
         flow: None,
         key: Key::NONE,
     };
+
+    /// Its match is a long one, perhaps.
+    #[inline(always)]
+    fn is_wide(&self) -> bool {
+        self.prepared != Prepared::Plain(Family::V4)
+    }
 
     /// Keeps what a plain packet with these bytes says.
     #[inline(always)]
@@ -237,7 +242,7 @@ fn begin_trace<P: Descriptor>(store: &Store, packet: &mut P, slot: &Slot<'_>) {
 }
 
 impl<'e> Batch<'e> {
-    /// Stages 0 to 4.
+    /// Stages 0 to 3.
     #[inline(always)]
     fn find_flows<'v, P: Descriptor>(
         &self,
@@ -262,12 +267,7 @@ impl<'e> Batch<'e> {
         }
         for (_, slot) in packets.iter().zip(slots.iter_mut()) {
             if slot.prepared != Prepared::Pass {
-                slot.hint = store.hint(visit, slot.hash);
-            }
-        }
-        for (_, slot) in packets.iter().zip(slots.iter()) {
-            if let Some(place) = slot.hint {
-                visit.prefetch(place, Flow::LINES);
+                slot.hint = store.hint(visit, slot.hash, slot.is_wide());
             }
         }
         for (_, slot) in packets.iter().zip(slots.iter_mut()) {
@@ -275,7 +275,7 @@ impl<'e> Batch<'e> {
             slot.flow = store.find(visit, hint, slot.hash, &slot.key);
             if let Some(flow) = slot.flow {
                 for number in 0..flow.passings() {
-                    self.engine.table.prefetch_record(flow.passing(number).id);
+                    self.engine.table.prefetch_record(flow.passing(number).0);
                 }
             }
         }
@@ -336,7 +336,7 @@ impl<'e> Batch<'e> {
         Some(parsed)
     }
 
-    /// Stage 5 for one packet that fits a flow. `None`: it has to go the normal way.
+    /// Stage 4 for one packet that fits a flow. `None`: it has to go the normal way.
     #[inline(always)]
     fn carry<P: Descriptor>(
         &mut self,
@@ -347,7 +347,7 @@ impl<'e> Batch<'e> {
         flow: &Flow,
     ) -> Option<()> {
         let hints = packet.hints();
-        if hints.read_only && flow.brief().is_none() && flow.made.metadata.translates() {
+        if hints.read_only && flow.brief().is_none() && flow.made().metadata.translates() {
             return None;
         }
         let bytes = u64::from(hints.total_len).max(packet.bytes().len() as u64);
@@ -365,7 +365,7 @@ impl<'e> Batch<'e> {
         if before > 0 && (self.kernel || self.switches.accounting) {
             for number in 0..=before {
                 let passing = flow.passing(number);
-                self.cross(cache.store, packet, slot, others, &passing, Intent::Look)?;
+                self.cross(cache.store, packet, slot, others, passing, Intent::Look)?;
             }
         }
         let way = match slot.prepared {
@@ -377,10 +377,10 @@ impl<'e> Batch<'e> {
         };
         for number in 0..before {
             let passing = flow.passing(number);
-            self.pass_through(cache, packet, slot, others, &passing, way.as_ref())?;
+            self.pass_through(cache, packet, slot, others, passing, way.as_ref())?;
         }
         let last = flow.passing(before);
-        let guard = self.pass_through(cache, packet, slot, others, &last, way.as_ref())?;
+        let guard = self.pass_through(cache, packet, slot, others, last, way.as_ref())?;
         // Every packet of this flow has this connection's lock now.
         flow.count_alone(bytes, now);
         if packet.wants_original() {
@@ -391,14 +391,14 @@ impl<'e> Batch<'e> {
         self.tally.add(Counter::Found, 1 + before as u64);
         match flow.brief() {
             Some(said) => packet.set_metadata(&Metadata {
-                connection: last.id,
+                connection: last.0,
                 state: said.state.get(),
-                reply: last.direction == Direction::Reply,
+                reply: last.1 == Direction::Reply,
                 zone: said.zone,
                 mark: said.mark,
                 ..Metadata::default()
             }),
-            None => self.finish(packet, slot, others, flow, &last),
+            None => self.finish(packet, slot, others, flow, last),
         }
         Some(())
     }
@@ -411,18 +411,18 @@ impl<'e> Batch<'e> {
         slot: &Slot<'_>,
         others: &Others,
         flow: &Flow,
-        last: &Passing,
+        (last, direction): (ConnectionId, Direction),
     ) {
-        let said = &flow.made.metadata;
+        let said = &flow.made().metadata;
         let mut metadata = Metadata {
             connection: if said.translates() {
                 ConnectionId::NONE
             } else {
-                last.id
+                last
             },
             state: said.state,
             reason: Reason::None,
-            reply: last.direction == Direction::Reply,
+            reply: direction == Direction::Reply,
             icmp_related: false,
             zone: said.zone,
             mark: said.mark,
@@ -469,7 +469,7 @@ impl<'e> Batch<'e> {
         packet: &P,
         slot: &Slot<'_>,
         others: &Others,
-        passing: &Passing,
+        passing: (ConnectionId, Direction),
         way: Option<&Way>,
     ) -> Option<Guard<'e>> {
         let straight = way.and_then(|way| self.pass_straight(way, passing));
@@ -479,24 +479,24 @@ impl<'e> Batch<'e> {
     /// [`Batch::cross`] for an acknowledgement inside the window or a datagram of an answered
     /// connection, where nobody has the connection locked. `None`: nothing has changed.
     #[inline(always)]
-    fn pass_straight(&mut self, way: &Way, passing: &Passing) -> Option<Guard<'e>> {
+    fn pass_straight(
+        &mut self,
+        way: &Way,
+        (id, direction): (ConnectionId, Direction),
+    ) -> Option<Guard<'e>> {
         let table = &self.engine.table;
+        let view = table.view_of(id, Flags::MERGED, PARTICULAR)?;
+        let mut guard = view.lock()?;
         let at = At {
             now: self.at.now,
-            epoch: table.zones().epoch(passing.zone),
+            epoch: table.zones().epoch(guard.zone()),
         };
-        let view = table.view_of(passing.id, Flags::MERGED, PARTICULAR)?;
-        let mut guard = view.lock()?;
         if !guard.is_visible(&at) {
             return None;
         }
         let (class, until) = match way {
             Way::Segment(tcp) => {
-                guard.set_protocol(track::established(
-                    guard.protocol(),
-                    tcp,
-                    passing.direction,
-                )?);
+                guard.set_protocol(track::established(guard.protocol(), tcp, direction)?);
                 (Class::TcpEstablished, self.straight.tcp)
             }
             Way::Datagram if track::is_answered(guard.protocol()[track::OTHER_STATE]) => {
@@ -519,23 +519,23 @@ impl<'e> Batch<'e> {
         packet: &P,
         slot: &Slot<'_>,
         others: &Others,
-        passing: &Passing,
+        (id, direction): (ConnectionId, Direction),
         intent: Intent,
     ) -> Option<Guard<'e>> {
         let engine = self.engine;
         let facts = slot.facts(packet.bytes(), others)?;
-        let mut guard = engine.table.get(passing.id)?;
+        let mut guard = engine.table.get(id)?;
         let at = At {
             now: self.at.now,
-            epoch: engine.table.zones().epoch(passing.zone),
+            epoch: engine.table.zones().epoch(guard.zone()),
         };
         if !guard.flags().contains(Flags::MERGED) || !guard.is_visible(&at) {
             return None;
         }
         let windows = store.settings().windows;
-        self.advance(packet, &facts, &mut guard, passing, windows, intent)?;
+        self.advance(packet, &facts, &mut guard, direction, windows, intent)?;
         if intent == Intent::Carry && self.switches.accounting {
-            guard.count(passing.direction, facts.ip_len());
+            guard.count(direction, facts.ip_len());
         }
         Some(guard)
     }
@@ -547,7 +547,7 @@ impl<'e> Batch<'e> {
         packet: &P,
         facts: &Facts,
         guard: &mut Guard<'e>,
-        passing: &Passing,
+        direction: Direction,
         windows: bool,
         intent: Intent,
     ) -> Option<()> {
@@ -559,17 +559,11 @@ impl<'e> Batch<'e> {
             Step::staying(handover::waiting(&state, proto::TCP, self.track.machine))
         } else {
             let mut options = self.track;
-            options.liberal = engine.zones.liberal(passing.zone) || flags.has_any(LIBERAL);
+            options.liberal = engine.zones.liberal(guard.zone()) || flags.has_any(LIBERAL);
             if flags.contains(Flags::RELEARN) {
-                handover::relearn(&mut state, facts, passing.direction, options.machine);
+                handover::relearn(&mut state, facts, direction, options.machine);
             }
-            track::advance(
-                &mut state,
-                facts,
-                packet.bytes(),
-                passing.direction,
-                &options,
-            )
+            track::advance(&mut state, facts, packet.bytes(), direction, &options)
         };
         let class = step.timeout?;
         let goes_on = if tcp {
@@ -601,7 +595,7 @@ impl<'e> Batch<'e> {
         let learns = windows && flags.contains(Flags::RELEARN);
         if learns || flags.contains(Flags::OFFLOADED) {
             let bits = state::TRK | state::EST;
-            self.show_providers(guard, packet.in_port(), bits, passing.direction, &step);
+            self.show_providers(guard, packet.in_port(), bits, direction, &step);
         }
         Some(())
     }

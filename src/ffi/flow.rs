@@ -15,7 +15,7 @@ use crate::merge::flow::{Field, Match};
 use crate::merge::fold::Filter;
 use crate::merge::merged::{Made, Used};
 use crate::merge::trace::{Trace, WORDS};
-use crate::sync::StdArc;
+use crate::sync::{AtomicPtr, StdArc};
 
 const _: () = assert!(size_of::<Trace>() == size_of::<ct_trace>());
 const _: () = assert!(WORDS == 35);
@@ -41,8 +41,8 @@ unsafe impl Send for Rendered {}
 // SAFETY: as above.
 unsafe impl Sync for Rendered {}
 
-/// Writes a merged flow down.
-pub(super) fn render(made: &Made) -> StdArc<dyn Any + Send + Sync> {
+/// Writes a merged flow down; with it, where C sees it.
+pub(super) fn render(made: &Made) -> (StdArc<dyn Any + Send + Sync>, AtomicPtr<()>) {
     let actions: Vec<_> = made.rest.iter().map(action_to_c).collect();
     let all: Vec<_> = made.merged.actions.iter().map(action_to_c).collect();
     let matches: Vec<_> = Field::ALL
@@ -66,7 +66,7 @@ pub(super) fn render(made: &Made) -> StdArc<dyn Any + Send + Sync> {
             direction: passing.direction as u32,
         })
         .collect();
-    StdArc::new(Rendered {
+    let rendered = StdArc::new(Rendered {
         flow: ct_merged_flow {
             size: size_of::<ct_merged_flow>(),
             number: made.number,
@@ -82,7 +82,9 @@ pub(super) fn render(made: &Made) -> StdArc<dyn Any + Send + Sync> {
         _actions: [actions, all],
         _matches: matches,
         _connections: connections,
-    })
+    });
+    let shown = (&raw const rendered.flow).cast_mut().cast();
+    (rendered, AtomicPtr::new(shown))
 }
 
 /// What [`render`] wrote.

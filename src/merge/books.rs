@@ -6,6 +6,7 @@ use super::action::Action;
 use super::flow::Match;
 use super::fold::{Filter, Refusal};
 use super::merged::{Passing, Shape, Used};
+use super::trace::Trace;
 use crate::sync::StdArc;
 use crate::tuple::ConnectionId;
 
@@ -67,6 +68,14 @@ pub(super) struct Books {
 }
 
 impl Books {
+    /// None of these filters has changed since the trace began.
+    pub(super) fn are_current(&self, parents: &[Parent], trace: &Trace) -> bool {
+        parents.iter().all(|parent| {
+            let entry = self.filters.get(&parent.cookie);
+            entry.is_some_and(|entry| entry.since <= trace.version())
+        })
+    }
+
     /// Parents receive what a flow carried that is gone.
     pub(super) fn credit(&mut self, parents: &[Parent], used: Used) {
         for parent in parents {
