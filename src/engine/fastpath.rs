@@ -375,19 +375,18 @@ impl<'e> Batch<'e> {
             },
             _ => None,
         };
-        for number in 0..before {
+        let passed = match &way {
+            Some(way) => self.pass_straight(packet, flow, way, bytes),
+            None => 0,
+        };
+        for number in passed..=before {
             let passing = flow.passing(number);
-            self.pass_through(cache, packet, slot, others, passing, way.as_ref())?;
+            let guard = self.cross(cache.store, packet, slot, others, passing, Intent::Carry)?;
+            if number == before {
+                self.use_merged(packet, flow, guard, bytes);
+            }
         }
         let last = flow.passing(before);
-        let guard = self.pass_through(cache, packet, slot, others, last, way.as_ref())?;
-        // Every packet of this flow has this connection's lock now.
-        flow.count_alone(bytes, now);
-        if packet.wants_original() {
-            self.write_original(packet, guard);
-        } else {
-            drop(guard);
-        }
         self.tally.add(Counter::Found, 1 + before as u64);
         match flow.brief() {
             Some(said) => packet.set_metadata(&Metadata {
@@ -460,54 +459,78 @@ impl<'e> Batch<'e> {
         }
     }
 
-    /// A packet passes one of its connections, which is locked in the answer. `None`: it is not for
-    /// the cache to say. `way` is given to what may pass straight.
+    /// A packet passes as many of its connections, from the first on, as [`Batch::cross`] would let it for
+    /// being an acknowledgement inside the window or a datagram of an answered connection, and as nobody
+    /// has locked. Returns how many; of the next nothing has changed.
     #[inline(always)]
-    fn pass_through<P: Descriptor>(
+    fn pass_straight<P: Descriptor>(
         &mut self,
-        cache: &Cache<'_>,
-        packet: &P,
-        slot: &Slot<'_>,
-        others: &Others,
-        passing: (ConnectionId, Direction),
-        way: Option<&Way>,
-    ) -> Option<Guard<'e>> {
-        let straight = way.and_then(|way| self.pass_straight(way, passing));
-        straight.or_else(|| self.cross(cache.store, packet, slot, others, passing, Intent::Carry))
+        packet: &mut P,
+        flow: &Flow,
+        way: &Way,
+        bytes: u64,
+    ) -> usize {
+        let table = &self.engine.table;
+        let all = flow.passings();
+        // Connections of one flow have seen the same segments, so mostly what one makes of this one is what
+        // all make of it.
+        let (mut side, mut before, mut after) = (None, [0; 3], [0; 3]);
+        for number in 0..all {
+            let (id, direction) = flow.passing(number);
+            let Some(view) = table.view_of(id, Flags::MERGED, PARTICULAR) else {
+                return number;
+            };
+            let Some(mut guard) = view.lock() else {
+                return number;
+            };
+            let at = At {
+                now: self.at.now,
+                epoch: table.zones().epoch(guard.zone()),
+            };
+            if !guard.is_visible(&at) {
+                return number;
+            }
+            let (class, until) = match way {
+                Way::Segment(tcp) => {
+                    let state = guard.protocol();
+                    if side != Some(direction) || differ(&state, &before) {
+                        let Some(next) = track::established(state, tcp, direction) else {
+                            return number;
+                        };
+                        (side, before, after) = (Some(direction), state, next);
+                    }
+                    guard.set_protocol(after);
+                    (Class::TcpEstablished, self.straight.tcp)
+                }
+                Way::Datagram if track::is_answered(guard.protocol()[track::OTHER_STATE]) => {
+                    (Class::OtherBidirectional, self.straight.udp)
+                }
+                Way::Datagram => return number,
+            };
+            if guard.prolong(until).is_none() {
+                guard = self.refreshed(guard, class);
+            }
+            if number + 1 == all {
+                self.use_merged(packet, flow, guard, bytes);
+            }
+        }
+        all
     }
 
-    /// [`Batch::cross`] for an acknowledgement inside the window or a datagram of an answered
-    /// connection, where nobody has the connection locked. `None`: nothing has changed.
+    /// A packet of a flow has passed all connections, of which this is the last.
     #[inline(always)]
-    fn pass_straight(
+    fn use_merged<P: Descriptor>(
         &mut self,
-        way: &Way,
-        (id, direction): (ConnectionId, Direction),
-    ) -> Option<Guard<'e>> {
-        let table = &self.engine.table;
-        let view = table.view_of(id, Flags::MERGED, PARTICULAR)?;
-        let mut guard = view.lock()?;
-        let at = At {
-            now: self.at.now,
-            epoch: table.zones().epoch(guard.zone()),
-        };
-        if !guard.is_visible(&at) {
-            return None;
+        packet: &mut P,
+        flow: &Flow,
+        guard: Guard<'e>,
+        bytes: u64,
+    ) {
+        // Every packet of this flow has this connection's lock now.
+        flow.count_alone(bytes, self.at.now.as_millis());
+        if packet.wants_original() {
+            self.write_original(packet, guard);
         }
-        let (class, until) = match way {
-            Way::Segment(tcp) => {
-                guard.set_protocol(track::established(guard.protocol(), tcp, direction)?);
-                (Class::TcpEstablished, self.straight.tcp)
-            }
-            Way::Datagram if track::is_answered(guard.protocol()[track::OTHER_STATE]) => {
-                (Class::OtherBidirectional, self.straight.udp)
-            }
-            Way::Datagram => return None,
-        };
-        if guard.prolong(until).is_none() {
-            guard = self.refreshed(guard, class);
-        }
-        Some(guard)
     }
 
     /// A packet passes one of its connections, by all rules. `None`: it is not for the cache to say, and
@@ -599,6 +622,12 @@ impl<'e> Batch<'e> {
         }
         Some(())
     }
+}
+
+/// In few steps, and without their addresses, so that both stay in registers.
+#[inline(always)]
+const fn differ(one: &[u64; 3], other: &[u64; 3]) -> bool {
+    (one[0] ^ other[0]) | (one[1] ^ other[1]) | (one[2] ^ other[2]) != 0
 }
 
 /// Connections whose packets ask for more than a step of the state.

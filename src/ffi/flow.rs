@@ -25,6 +25,8 @@ const _: () = {
     assert!(Field::EthDst as u32 == CT_FIELD_ETH_DST);
     assert!(Field::InnerVlan as u32 == CT_FIELD_INNER_VLAN);
     assert!(Field::PortSrc as u32 == CT_FIELD_PORT_SRC);
+    assert!(Field::Fragment as u32 == CT_FIELD_FRAGMENT);
+    assert!(Field::TcpFlags as u32 == CT_FIELD_TCP_FLAGS);
     assert!(Field::CtLabel as u32 == CT_FIELD_CT_LABEL);
 };
 

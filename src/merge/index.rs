@@ -5,8 +5,8 @@
 //! said by the flow's match, so an entry that is stale does no harm.
 
 use super::flow::{Field, Key};
-use crate::sync::array::Array;
-use crate::sync::line::{self, CachePadded};
+use crate::sync::array::{Array, Line};
+use crate::sync::line;
 use crate::sync::{AtomicU64, Ordering};
 use crate::tuple;
 use crate::tuple::hash::Secret;
@@ -16,7 +16,7 @@ const WAYS: usize = 8;
 
 /// A hash table of places on the shelf.
 pub struct Index {
-    lines: Array<CachePadded<[AtomicU64; WAYS]>>,
+    lines: Array<Line>,
     secret: Secret,
 }
 
@@ -60,7 +60,7 @@ impl Index {
 
     #[inline(always)]
     fn line(&self, hash: u64) -> &[AtomicU64; WAYS] {
-        &self.lines[hash as usize & (self.lines.len() - 1)]
+        &self.lines[hash as usize & (self.lines.len() - 1)].0
     }
 
     /// Asks for the line of a hash.

@@ -213,6 +213,15 @@ pub struct Brief {
     pub mark: u32,
 }
 
+/// The words of a match that packets differ in: what is IPv4 has no more than the low word of an address.
+fn words_of(matches: &Match) -> impl Iterator<Item = (usize, u64, u64)> {
+    let is_v4 = matches.of(Field::EthType) == (0x0800, Field::EthType.full());
+    let high = [Field::IpSrc.high_word(), Field::IpDst.high_word()];
+    matches
+        .words()
+        .filter(move |&(word, value, _)| !(is_v4 && value == 0 && high.contains(&Some(word))))
+}
+
 /// Which bits of the key a flow matches. Many flows share one, so it is near when a packet comes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -230,7 +239,7 @@ impl Shape {
             which: [0; WORDS],
             masks: [0; WORDS],
         };
-        for (word, _, mask) in matches.words() {
+        for (word, _, mask) in words_of(matches) {
             let at = usize::from(shape.count);
             (shape.which[at], shape.masks[at]) = (word as u8, mask);
             shape.count += 1;
@@ -306,7 +315,7 @@ impl Flow {
     pub fn new(made: Made, shape: StdArc<Shape>, shown: AtomicPtr<()>, now: u64) -> Flow {
         let (mut values, mut further) = ([0; FIRST], [0; FURTHER]);
         let places = values.iter_mut().chain(&mut further);
-        for (place, (_, value, _)) in places.zip(made.merged.matches.words()) {
+        for (place, (_, value, _)) in places.zip(words_of(&made.merged.matches)) {
             *place = value;
         }
         let (mut ids, mut count) = (

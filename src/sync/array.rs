@@ -10,7 +10,6 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 
 use super::AtomicU64;
-use super::line::CachePadded;
 
 /// A huge page.
 const HUGE: usize = 2 << 20;
@@ -25,10 +24,14 @@ pub unsafe trait Zeroed: Sized {
     fn zeroed() -> Self;
 }
 
+/// A line of words.
+#[repr(align(64))]
+pub struct Line(pub [AtomicU64; 8]);
+
 // SAFETY: a native atomic has the representation of its number.
-unsafe impl<const N: usize> Zeroed for CachePadded<[AtomicU64; N]> {
-    fn zeroed() -> Self {
-        CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0)))
+unsafe impl Zeroed for Line {
+    fn zeroed() -> Line {
+        Line(std::array::from_fn(|_| AtomicU64::new(0)))
     }
 }
 
@@ -119,16 +122,14 @@ mod tests {
     use crate::sync::Ordering;
     use crate::sync::line::LINE;
 
-    type Line = CachePadded<[AtomicU64; 8]>;
-
     #[test]
     fn an_array_begins_as_zeros_on_whole_lines() {
         for len in [0, 1, 100, (HUGE + HUGE / 2) / size_of::<Line>()] {
             let array = Array::<Line>::new(len).expect("memory");
             assert_eq!((array.len(), array.as_ptr().addr() % LINE), (len, 0));
             for line in [array.first(), array.last()].into_iter().flatten() {
-                assert_eq!(line[7].swap(9, Ordering::Relaxed), 0);
-                assert_eq!(line[7].load(Ordering::Relaxed), 9);
+                assert_eq!(line.0[7].swap(9, Ordering::Relaxed), 0);
+                assert_eq!(line.0[7].load(Ordering::Relaxed), 9);
             }
         }
     }
