@@ -27,7 +27,7 @@ use super::statistics::Counter;
 use crate::clock::Time;
 use crate::merge::flow::{Field, Key};
 use crate::merge::key::{Parsed, Tunnel, key_into};
-use crate::merge::merged::{Flow, Used};
+use crate::merge::merged::{Flow, Passing, Used};
 use crate::merge::statistics::Count;
 use crate::merge::store::Store;
 use crate::packet::tcp_flags::{FIN, RST, SYN};
@@ -274,8 +274,8 @@ impl<'e> Batch<'e> {
             let Some(hint) = slot.hint else { continue };
             slot.flow = store.find(visit, hint, slot.hash, &slot.key);
             if let Some(flow) = slot.flow {
-                for number in 0..flow.passings() {
-                    self.engine.table.prefetch_record(flow.passing(number).0);
+                for &id in flow.near().ids() {
+                    self.engine.table.prefetch_record(id);
                 }
             }
         }
@@ -351,22 +351,13 @@ impl<'e> Batch<'e> {
             return None;
         }
         let bytes = u64::from(hints.total_len).max(packet.bytes().len() as u64);
-        let now = self.at.now.as_millis();
-        let Some(before) = flow.passings().checked_sub(1) else {
+        if flow.is_untracked() {
             flow.count(Used {
                 packets: 1,
                 bytes,
-                last: now,
+                last: self.at.now.as_millis(),
             });
             return Some(());
-        };
-        // A step of Open vSwitch's machine may be made twice with the same packet, so the first
-        // connections may go on although a later one refuses; what counts packets may not.
-        if before > 0 && (self.kernel || self.switches.accounting) {
-            for number in 0..=before {
-                let passing = flow.passing(number);
-                self.cross(cache.store, packet, slot, others, passing, Intent::Look)?;
-            }
         }
         let way = match slot.prepared {
             Prepared::Plain(_) if cache.straight => match slot.segment.proto {
@@ -375,19 +366,16 @@ impl<'e> Batch<'e> {
             },
             _ => None,
         };
+        let near = flow.near();
         let passed = match &way {
             Some(way) => self.pass_straight(packet, flow, way, bytes),
             None => 0,
         };
-        for number in passed..=before {
-            let passing = flow.passing(number);
-            let guard = self.cross(cache.store, packet, slot, others, passing, Intent::Carry)?;
-            if number == before {
-                self.use_merged(packet, flow, guard, bytes);
-            }
-        }
-        let last = flow.passing(before);
-        self.tally.add(Counter::Found, 1 + before as u64);
+        let last = match near.ids().last() {
+            Some(&id) if near.ids().len() == passed => (id, near.direction(passed - 1)),
+            _ => self.pass_by_rules(cache.store, packet, slot, others, flow, passed, bytes)?,
+        };
+        self.tally.add(Counter::Found, flow.connections());
         match flow.brief() {
             Some(said) => packet.set_metadata(&Metadata {
                 connection: last.0,
@@ -471,12 +459,13 @@ impl<'e> Batch<'e> {
         bytes: u64,
     ) -> usize {
         let table = &self.engine.table;
-        let all = flow.passings();
+        let near = flow.near();
+        let all = near.ids().len();
         // Connections of one flow have seen the same segments, so mostly what one makes of this one is what
         // all make of it.
         let (mut side, mut before, mut after) = (None, [0; 3], [0; 3]);
-        for number in 0..all {
-            let (id, direction) = flow.passing(number);
+        for (number, &id) in near.ids().iter().enumerate() {
+            let direction = near.direction(number);
             let Some(view) = table.view_of(id, Flags::MERGED, PARTICULAR) else {
                 return number;
             };
@@ -517,6 +506,39 @@ impl<'e> Batch<'e> {
         all
     }
 
+    /// A packet passes the connections of a flow from number `passed` on, by all rules. Returns the last
+    /// one. `None`: it is not for the cache to say.
+    #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "what `carry` knows of a packet")]
+    fn pass_by_rules<P: Descriptor>(
+        &mut self,
+        store: &Store,
+        packet: &mut P,
+        slot: &Slot<'_>,
+        others: &Others,
+        flow: &Flow,
+        passed: usize,
+        bytes: u64,
+    ) -> Option<(ConnectionId, Direction)> {
+        let passings = flow.passings();
+        // A step of Open vSwitch's machine may be made twice with the same packet, so the first
+        // connections may go on although a later one refuses; what counts packets may not.
+        if passings.len() > 1 && (self.kernel || self.switches.accounting) {
+            for passing in passings {
+                self.cross(store, packet, slot, others, passing, Intent::Look)?;
+            }
+        }
+        let mut last = None;
+        for (number, passing) in passings.iter().enumerate().skip(passed) {
+            let guard = self.cross(store, packet, slot, others, passing, Intent::Carry)?;
+            if number + 1 == passings.len() {
+                self.use_merged(packet, flow, guard, bytes);
+            }
+            last = Some((passing.id, passing.direction));
+        }
+        last
+    }
+
     /// A packet of a flow has passed all connections, of which this is the last.
     #[inline(always)]
     fn use_merged<P: Descriptor>(
@@ -542,7 +564,7 @@ impl<'e> Batch<'e> {
         packet: &P,
         slot: &Slot<'_>,
         others: &Others,
-        (id, direction): (ConnectionId, Direction),
+        &Passing { id, direction, .. }: &Passing,
         intent: Intent,
     ) -> Option<Guard<'e>> {
         let engine = self.engine;

@@ -290,6 +290,33 @@ pub struct Flow {
 /// Where the directions begin beside the number of connections.
 const REPLIES: u32 = 4;
 
+/// Connections of a flow that lie in its lines.
+#[derive(Clone, Copy)]
+pub struct Near<'f> {
+    ids: &'f [ConnectionId],
+    replies: u8,
+}
+
+impl<'f> Near<'f> {
+    /// The connections.
+    #[must_use]
+    #[inline(always)]
+    pub const fn ids(&self) -> &'f [ConnectionId] {
+        self.ids
+    }
+
+    /// The direction of the packets in one of them.
+    #[must_use]
+    #[inline(always)]
+    pub const fn direction(&self, number: usize) -> Direction {
+        if self.replies >> number & 1 == 0 {
+            Direction::Original
+        } else {
+            Direction::Reply
+        }
+    }
+}
+
 /// What few packets look at.
 struct Rest {
     made: Made,
@@ -357,33 +384,42 @@ impl Flow {
         self.shown.load(Ordering::Relaxed)
     }
 
-    /// How many connections its packets belong to.
+    /// Its connections and the packets' directions, in the order in which the tracker was asked.
+    #[must_use]
+    pub fn passings(&self) -> &[Passing] {
+        &self.made().passings
+    }
+
+    /// The connections that lie in its lines: none, when there are too many for that.
     #[must_use]
     #[inline(always)]
-    pub fn passings(&self) -> usize {
-        match usize::from(self.count) & ((1 << REPLIES) - 1) {
-            few if few <= NEAR => few,
-            _ => self.rest.made.passings.len(),
+    pub fn near(&self) -> Near<'_> {
+        let count = usize::from(self.count) & ((1 << REPLIES) - 1);
+        Near {
+            ids: if count > NEAR {
+                &[]
+            } else {
+                &self.ids[..count]
+            },
+            replies: self.count >> REPLIES,
         }
     }
 
-    /// One of its connections, in the order in which the tracker was asked, and the packets' direction.
-    ///
-    /// # Panics
-    /// When there are not so many.
+    /// How many connections its packets belong to.
     #[must_use]
     #[inline(always)]
-    pub fn passing(&self, number: usize) -> (ConnectionId, Direction) {
-        if usize::from(self.count) & ((1 << REPLIES) - 1) > NEAR {
-            let Passing { id, direction, .. } = self.rest.made.passings[number];
-            return (id, direction);
+    pub fn connections(&self) -> u64 {
+        match usize::from(self.count) & ((1 << REPLIES) - 1) {
+            few if few <= NEAR => few as u64,
+            _ => self.passings().len() as u64,
         }
-        let direction = if self.count >> REPLIES >> number & 1 == 0 {
-            Direction::Original
-        } else {
-            Direction::Reply
-        };
-        (self.ids[number], direction)
+    }
+
+    /// Its packets belong to no connection.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_untracked(&self) -> bool {
+        self.count == 0
     }
 
     /// What its packets are told, if there is no translation and no label.

@@ -54,12 +54,14 @@ impl<T: Zeroed> Array<T> {
     pub fn new(len: usize) -> Option<Array<T>> {
         let size = Layout::array::<T>(len).ok()?.size();
         let align = if size < HUGE { align_of::<T>() } else { HUGE };
+        // Whole pages: what is over is never touched.
+        let size = size.checked_next_multiple_of(align)?;
         // Memory of a greater alignment would be zeroed by hand, and touched.
         let layout = Layout::from_size_align(size.checked_add(align)?, 1).ok()?;
         // SAFETY: the layout's size is not zero, as no alignment is.
         let memory = NonNull::new(unsafe { alloc_zeroed(layout) })?;
         let ahead = memory.as_ptr().align_offset(align);
-        // SAFETY: less than `align` bytes ahead, inside of what was allocated.
+        // SAFETY: less than `align` bytes ahead, and so many were allocated beside `size`.
         let first = unsafe { memory.add(ahead) };
         if align == HUGE {
             want_huge_pages(first, size);
