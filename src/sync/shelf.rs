@@ -53,6 +53,13 @@ unsafe impl<T> Zeroed for Place<T> {
     }
 }
 
+impl<T> Place<T> {
+    #[inline(always)]
+    const fn thing(&self) -> *mut T {
+        self.thing.get().cast()
+    }
+}
+
 /// Places that hold a `T` or nothing.
 pub struct Shelf<T> {
     places: Array<Place<T>>,
@@ -197,7 +204,7 @@ impl<T: Send + Sync> Shelf<T> {
             return Err(thing);
         }
         // SAFETY: this thread alone has the place while it is FILLING, and there is nothing to drop.
-        unsafe { (*place.thing.get()).write(thing) };
+        unsafe { place.thing().write(thing) };
         // Release: whoever sees that it is full sees what is there.
         place.state.store(FULL, Ordering::Release);
         Ok(())
@@ -243,7 +250,7 @@ impl<T: Send + Sync> Shelf<T> {
             let place = &self.places[taken.place];
             // SAFETY: the place was full and is TAKEN, of which this `Taken` is the only one; no visitor
             // that could have seen the thing is left, and it is read this once.
-            let thing = unsafe { (*place.thing.get()).assume_init_read() };
+            let thing = unsafe { place.thing().read() };
             // Release: whoever fills the place does so after it was read.
             place.state.store(EMPTY, Ordering::Release);
             thing
@@ -264,7 +271,7 @@ impl<T: Send + Sync> Visit<'_, T> {
         }
         // SAFETY: what is in a full place is written, and nobody owns it as long as this visit lasts: `wait`
         // gives it away only after the visit, which was announced before the state was read.
-        Some(unsafe { (*place.thing.get()).assume_init_ref() })
+        Some(unsafe { &*place.thing() })
     }
 
     /// Asks for so many lines of what is in a place, if there is such a place.
@@ -300,7 +307,7 @@ impl<T> Drop for Shelf<T> {
         for place in &*self.places {
             if matches!(place.state.load(Ordering::Relaxed), FULL | TAKEN) {
                 // SAFETY: it was written and not read back, and nobody else has the shelf.
-                unsafe { (*place.thing.get()).assume_init_drop() };
+                unsafe { place.thing().drop_in_place() };
             }
         }
     }
