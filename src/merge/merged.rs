@@ -6,15 +6,11 @@
 //! actions ([`divide`]): nothing before it may show the packet to anybody.
 
 use std::any::Any;
-#[cfg(not(loom))]
-use std::mem::offset_of;
 use std::num::NonZeroU8;
 
 use super::action::Action;
 use super::flow::{Field, Key, Match, WORDS};
 use super::fold::Merged;
-#[cfg(not(loom))]
-use crate::sync::line::LINE;
 use crate::sync::{AtomicPtr, AtomicU64, Ordering, StdArc};
 use crate::tuple::{ConnectionId, Direction, Zone};
 use smallvec::SmallVec;
@@ -262,7 +258,6 @@ impl Shape {
 ///
 /// What packets look at lies in two lines, with what the shelf says of the place, and in a third one where
 /// the match is a long one, as those of IPv6 are. All other things are behind a pointer there.
-#[repr(C)]
 pub struct Flow {
     shape: StdArc<Shape>,
     values: [u64; FIRST],
@@ -274,17 +269,21 @@ pub struct Flow {
     ids: [ConnectionId; NEAR],
     /// What the boundary to the datapath's language shows for it.
     shown: AtomicPtr<()>,
-    /// Of the brief metadata.
-    mark: u32,
-    zone: Zone,
-    /// Of the brief metadata; 0: there is none.
-    state: u8,
-    /// How many connections there are, and above [`REPLIES`] the directions as bits; more than [`NEAR`]:
-    /// they are not here.
-    count: u8,
+    told: Told,
 
     further: [u64; FURTHER],
     rest: Box<Rest>,
+}
+
+/// The brief metadata, and how many connections there are.
+struct Told {
+    mark: u32,
+    zone: Zone,
+    /// 0: there is no brief metadata.
+    state: u8,
+    /// How many connections, and above [`REPLIES`] the directions as bits; more than [`NEAR`]: they are not
+    /// in these lines.
+    count: u8,
 }
 
 /// Where the directions begin beside the number of connections.
@@ -327,15 +326,6 @@ struct Rest {
 /// Lines of a place that packets look at, with a short match and with a long one.
 pub const LINES: [usize; 2] = [2, 3];
 
-/// What the shelf has at the beginning of a place.
-#[cfg(not(loom))]
-const _: () = {
-    const STATE: usize = size_of::<u64>();
-    assert!(STATE + offset_of!(Flow, packets) == LINE);
-    assert!(STATE + offset_of!(Flow, further) == 2 * LINE);
-    assert!(STATE + size_of::<Flow>() == 3 * LINE);
-};
-
 impl Flow {
     /// A flow that no packet has used. `shape` is that of its match, `shown` what the boundary made of it.
     #[must_use]
@@ -362,10 +352,12 @@ impl Flow {
             last: AtomicU64::new(0),
             ids,
             shown,
-            mark: brief.map_or(0, |brief| brief.mark),
-            zone: brief.map_or(0, |brief| brief.zone),
-            state: brief.map_or(0, |brief| brief.state.get()),
-            count,
+            told: Told {
+                mark: brief.map_or(0, |brief| brief.mark),
+                zone: brief.map_or(0, |brief| brief.zone),
+                state: brief.map_or(0, |brief| brief.state.get()),
+                count,
+            },
             further,
             rest: Box::new(Rest { made, born: now }),
         }
@@ -394,14 +386,14 @@ impl Flow {
     #[must_use]
     #[inline(always)]
     pub fn near(&self) -> Near<'_> {
-        let count = usize::from(self.count) & ((1 << REPLIES) - 1);
+        let count = usize::from(self.told.count) & ((1 << REPLIES) - 1);
         Near {
             ids: if count > NEAR {
                 &[]
             } else {
                 &self.ids[..count]
             },
-            replies: self.count >> REPLIES,
+            replies: self.told.count >> REPLIES,
         }
     }
 
@@ -409,7 +401,7 @@ impl Flow {
     #[must_use]
     #[inline(always)]
     pub fn connections(&self) -> u64 {
-        match usize::from(self.count) & ((1 << REPLIES) - 1) {
+        match usize::from(self.told.count) & ((1 << REPLIES) - 1) {
             few if few <= NEAR => few as u64,
             _ => self.passings().len() as u64,
         }
@@ -419,7 +411,7 @@ impl Flow {
     #[must_use]
     #[inline(always)]
     pub const fn is_untracked(&self) -> bool {
-        self.count == 0
+        self.told.count == 0
     }
 
     /// What its packets are told, if there is no translation and no label.
@@ -427,9 +419,9 @@ impl Flow {
     #[inline(always)]
     pub fn brief(&self) -> Option<Brief> {
         Some(Brief {
-            state: NonZeroU8::new(self.state)?,
-            zone: self.zone,
-            mark: self.mark,
+            state: NonZeroU8::new(self.told.state)?,
+            zone: self.told.zone,
+            mark: self.told.mark,
         })
     }
 
@@ -504,7 +496,31 @@ impl Flow {
 mod tests {
     use super::*;
     use crate::merge::tests::any_key;
+    use crate::sync::line::LINE;
     use proptest::prelude::*;
+    use std::mem::offset_of;
+
+    #[test]
+    fn what_packets_look_at_lies_in_few_lines() {
+        // What the shelf says of a place stands before it.
+        const STATE: usize = size_of::<u64>();
+        assert_eq!(STATE + size_of::<Flow>(), 3 * LINE);
+        for first in [offset_of!(Flow, shape), offset_of!(Flow, values)] {
+            assert!(STATE + first < LINE);
+        }
+        let second = [
+            offset_of!(Flow, packets),
+            offset_of!(Flow, bytes),
+            offset_of!(Flow, last),
+            offset_of!(Flow, ids),
+            offset_of!(Flow, shown),
+            offset_of!(Flow, told),
+        ];
+        for second in second {
+            assert_eq!((STATE + second) / LINE, 1);
+        }
+        assert_eq!((STATE + offset_of!(Flow, further)) / LINE, 2);
+    }
 
     #[test]
     fn a_translation_moves_to_the_front_unless_somebody_saw_the_packet_before() {

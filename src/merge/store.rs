@@ -10,7 +10,7 @@
 //! afterwards by what is left behind.
 
 use super::action::Action;
-use super::books::{Books, Departing, Entry, Parent, Place};
+use super::books::{Books, Departing, Entry, Parent, Place, Unlinked};
 use super::flow::{Key, Match};
 use super::fold::{Filter, Refusal};
 use super::index::Index;
@@ -20,7 +20,7 @@ use super::trace::{Throttle, Trace};
 use crate::error::Error;
 use crate::sync::counter::Counters;
 use crate::sync::queue::Queue;
-use crate::sync::shelf::{Shelf, Taken, Ticket, Visit};
+use crate::sync::shelf::{Shelf, Ticket, Visit};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, StdArc, lock};
 use crate::tuple::ConnectionId;
 use crate::tuple::hash::Secret;
@@ -84,17 +84,6 @@ pub struct Listed {
     pub providers: u32,
 }
 
-/// What was taken off under the mutex, to be waited for without it.
-#[must_use]
-struct Unlinked<'s> {
-    /// Places that are free after that.
-    places: Vec<u32>,
-    taken: Vec<Taken<'s, Flow>>,
-    gone: Vec<Gone>,
-    /// Parents of each, and what they were credited with.
-    credits: Vec<(Vec<Parent>, Used)>,
-}
-
 /// Filters, flows and traces of an instance.
 pub struct Store {
     settings: Settings,
@@ -133,7 +122,7 @@ impl Store {
             )));
         }
         let flows = settings.flows as usize;
-        let store = Store {
+        Ok(Store {
             settings: *settings,
             shelf: Shelf::new(flows).ok_or(Error::NoMemory)?,
             index: Index::new(flows, secret).ok_or(Error::NoMemory)?,
@@ -144,14 +133,8 @@ impl Store {
             version: AtomicU64::new(0),
             counts: Counts::default(),
             lost: Counters::new(),
-            books: Mutex::new(Books::default()),
-        };
-        {
-            let mut books = lock(&store.books);
-            books.free = (0..settings.flows).rev().collect();
-            books.places.resize_with(flows, || None);
-        }
-        Ok(store)
+            books: Mutex::new(Books::new(settings.flows)),
+        })
     }
 
     /// What was chosen.

@@ -37,7 +37,7 @@ const TAKEN: u64 = 3;
 
 /// A place on the shelf. What is in it is written between [`FILLING`] and [`FULL`], by whoever set the
 /// first, and read back by whoever has it [`Taken`], after the wait.
-#[repr(C, align(64))]
+#[repr(align(64))]
 struct Place<T> {
     state: AtomicU64,
     thing: UnsafeCell<MaybeUninit<T>>,
@@ -315,7 +315,7 @@ impl<T> Drop for Shelf<T> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{Shelf, Ticket};
+    use super::{LINE, Place, Shelf, Ticket};
     use crate::sync::{AtomicU64, Ordering, StdArc};
 
     #[test]
@@ -335,6 +335,12 @@ mod tests {
         assert_eq!(shelf.put(1, 8), Err(8));
         assert_eq!(shelf.wait(taken), [7]);
         assert_eq!(shelf.put(1, 8), Ok(()));
+    }
+
+    #[test]
+    fn a_thing_follows_the_word_that_says_it_is_there() {
+        assert_eq!(std::mem::offset_of!(Place<[u64; 23]>, thing), 8);
+        assert_eq!(size_of::<Place<[u64; 23]>>(), 3 * LINE);
     }
 
     #[test]
