@@ -272,7 +272,8 @@ pub struct Flow {
     told: Told,
 
     further: [u64; FURTHER],
-    rest: Box<Rest>,
+    /// Always there. As an option it has no value to spare, for which the compiler would move it ahead.
+    rest: Option<Box<Rest>>,
 }
 
 /// The brief metadata, and how many connections there are.
@@ -359,14 +360,18 @@ impl Flow {
                 count,
             },
             further,
-            rest: Box::new(Rest { made, born: now }),
+            rest: Some(Box::new(Rest { made, born: now })),
         }
+    }
+
+    fn rest(&self) -> &Rest {
+        self.rest.as_deref().expect("it is made with one")
     }
 
     /// What it is.
     #[must_use]
     pub fn made(&self) -> &Made {
-        &self.rest.made
+        &self.rest().made
     }
 
     /// What the boundary to the datapath's language shows for it.
@@ -473,13 +478,13 @@ impl Flow {
     /// When it was last worth something: used, or made.
     #[must_use]
     pub fn recent(&self) -> u64 {
-        self.last.load(Ordering::Relaxed).max(self.rest.born)
+        self.last.load(Ordering::Relaxed).max(self.rest().born)
     }
 
     /// Its match.
     #[must_use]
     pub fn matches(&self) -> &Match {
-        &self.rest.made.merged.matches
+        &self.made().merged.matches
     }
 
     /// It has to do with this port: its packets come from there or go there.
@@ -487,8 +492,7 @@ impl Flow {
     pub fn uses_port(&self, port: u32) -> bool {
         let (from, mask) = self.matches().of(Field::InPort);
         let out = |action: &Action| matches!(action, Action::Output(to) if *to == port);
-        mask != 0 && from == u128::from(port) & mask
-            || self.rest.made.merged.actions.iter().any(out)
+        mask != 0 && from == u128::from(port) & mask || self.made().merged.actions.iter().any(out)
     }
 }
 
