@@ -4,7 +4,8 @@
 //! behind one mutex that packet threads never take. Revoking flows is done in two steps. Under the mutex
 //! they are taken off the shelf, the index and the lists: from then on nobody finds them. Then, without
 //! the mutex, whoever may still be using one is waited for. So when a revoking call returns, no packet
-//! is being handled by what it revoked, and none will be.
+//! is being handled by what it revoked, and none will be. Only then are their places free: flows lie in
+//! the shelf itself, so a new one is written over the old.
 //!
 //! What a flow carried belongs to its parents, each of them once: while the flow lives by adding it up,
 //! afterwards by what is left behind.
