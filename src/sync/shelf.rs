@@ -401,6 +401,8 @@ mod models {
     fn scenario() -> bool {
         let shelf = Arc::new(Shelf::<AtomicU64>::new(1).expect("memory"));
         shelf.put(0, AtomicU64::new(0)).expect("it is free");
+        // Made before the reader begins: the model minds who reads what was made beside it.
+        let next = AtomicU64::new(1);
         let reader = {
             let shelf = shelf.clone();
             thread::spawn(move || {
@@ -414,7 +416,7 @@ mod models {
         };
         let taken = shelf.take(0);
         let own = shelf.wait(taken.into_iter().collect());
-        shelf.put(0, AtomicU64::new(1)).expect("it is free again");
+        shelf.put(0, next).expect("it is free again");
         let harmed = reader.join().expect("no panic");
         drop(own);
         harmed
