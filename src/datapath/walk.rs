@@ -281,7 +281,7 @@ impl Datapath {
                         outputs: self.settings.keep.then_some(&mut *outputs),
                         now,
                     };
-                    for action in flow.made.rest.iter() {
+                    for action in flow.made().rest.iter() {
                         copies.act(packet, action);
                     }
                 }

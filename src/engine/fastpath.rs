@@ -3,14 +3,13 @@
 //! ```text
 //! stage 0   for every packet   ask for its headers
 //! stage 1   for every packet   parse, flow key, hash; ask for the index line
-//! stage 2   for every packet   read the place noted there; ask for the line that says what is in it
-//! stage 3   for every packet   ask for the lines of the flow
-//! stage 4   for every packet   compare; ask for the connections' hot lines
-//! stage 5   packet by packet   are the connections still what they were? advance them, translate,
+//! stage 2   for every packet   read the place noted there; ask for the lines of the flow
+//! stage 3   for every packet   compare; ask for the connections' hot lines
+//! stage 4   packet by packet   are the connections still what they were? advance them, translate,
 //!                              write the metadata
 //! ```
 //!
-//! What is true of a flow is decided in stage 5, under each connection's lock: that the flag MERGED
+//! What is true of a flow is decided in stage 4, under each connection's lock: that the flag MERGED
 //! stands, that the packet is a legal next step of an established connection. An acknowledgement inside
 //! the window, or a datagram, makes that step as in `express`. Everything else misses
 //! and goes the normal way, untouched: FIN, SYN and RST, fragments, what is out of its window. A packet
@@ -66,6 +65,12 @@ impl Slot<'_> {
         flow: None,
         key: Key::NONE,
     };
+
+    /// Its match is a long one, perhaps.
+    #[inline(always)]
+    fn is_wide(&self) -> bool {
+        self.prepared != Prepared::Plain(Family::V4)
+    }
 
     /// Keeps what a plain packet with these bytes says.
     #[inline(always)]
@@ -237,7 +242,7 @@ fn begin_trace<P: Descriptor>(store: &Store, packet: &mut P, slot: &Slot<'_>) {
 }
 
 impl<'e> Batch<'e> {
-    /// Stages 0 to 4.
+    /// Stages 0 to 3.
     #[inline(always)]
     fn find_flows<'v, P: Descriptor>(
         &self,
@@ -262,20 +267,15 @@ impl<'e> Batch<'e> {
         }
         for (_, slot) in packets.iter().zip(slots.iter_mut()) {
             if slot.prepared != Prepared::Pass {
-                slot.hint = store.hint(visit, slot.hash);
-            }
-        }
-        for (_, slot) in packets.iter().zip(slots.iter()) {
-            if let Some(place) = slot.hint {
-                visit.prefetch(place, Flow::LINES);
+                slot.hint = store.hint(visit, slot.hash, slot.is_wide());
             }
         }
         for (_, slot) in packets.iter().zip(slots.iter_mut()) {
             let Some(hint) = slot.hint else { continue };
             slot.flow = store.find(visit, hint, slot.hash, &slot.key);
             if let Some(flow) = slot.flow {
-                for number in 0..flow.passings() {
-                    self.engine.table.prefetch_record(flow.passing(number).id);
+                for &id in flow.near().ids() {
+                    self.engine.table.prefetch_record(id);
                 }
             }
         }
@@ -336,7 +336,7 @@ impl<'e> Batch<'e> {
         Some(parsed)
     }
 
-    /// Stage 5 for one packet that fits a flow. `None`: it has to go the normal way.
+    /// Stage 4 for one packet that fits a flow. `None`: it has to go the normal way.
     #[inline(always)]
     fn carry<P: Descriptor>(
         &mut self,
@@ -347,26 +347,17 @@ impl<'e> Batch<'e> {
         flow: &Flow,
     ) -> Option<()> {
         let hints = packet.hints();
-        if hints.read_only && flow.brief().is_none() && flow.made.metadata.translates() {
+        if hints.read_only && flow.brief().is_none() && flow.made().metadata.translates() {
             return None;
         }
         let bytes = u64::from(hints.total_len).max(packet.bytes().len() as u64);
-        let now = self.at.now.as_millis();
-        let Some(before) = flow.passings().checked_sub(1) else {
+        if flow.is_untracked() {
             flow.count(Used {
                 packets: 1,
                 bytes,
-                last: now,
+                last: self.at.now.as_millis(),
             });
             return Some(());
-        };
-        // A step of Open vSwitch's machine may be made twice with the same packet, so the first
-        // connections may go on although a later one refuses; what counts packets may not.
-        if before > 0 && (self.is_kernel() || self.switches.accounting) {
-            for number in 0..=before {
-                let passing = flow.passing(number);
-                self.cross(cache.store, packet, slot, others, &passing, Intent::Look)?;
-            }
         }
         let way = match slot.prepared {
             Prepared::Plain(_) if cache.straight => match slot.segment.proto {
@@ -375,30 +366,26 @@ impl<'e> Batch<'e> {
             },
             _ => None,
         };
-        for number in 0..before {
-            let passing = flow.passing(number);
-            self.pass_through(cache, packet, slot, others, &passing, way.as_ref())?;
-        }
-        let last = flow.passing(before);
-        let guard = self.pass_through(cache, packet, slot, others, &last, way.as_ref())?;
-        // Every packet of this flow has this connection's lock now.
-        flow.count_alone(bytes, now);
-        if packet.wants_original() {
-            self.write_original(packet, guard);
-        } else {
-            drop(guard);
-        }
-        self.tally.add(Counter::Found, 1 + before as u64);
+        let near = flow.near();
+        let passed = match &way {
+            Some(way) => self.pass_straight(packet, flow, way, bytes),
+            None => 0,
+        };
+        let last = match near.ids().last() {
+            Some(&id) if near.ids().len() == passed => (id, near.direction(passed - 1)),
+            _ => self.pass_by_rules(cache.store, packet, slot, others, flow, passed, bytes)?,
+        };
+        self.tally.add(Counter::Found, flow.connections());
         match flow.brief() {
             Some(said) => packet.set_metadata(&Metadata {
-                connection: last.id,
+                connection: last.0,
                 state: said.state.get(),
-                reply: last.direction == Direction::Reply,
+                reply: last.1 == Direction::Reply,
                 zone: said.zone,
                 mark: said.mark,
                 ..Metadata::default()
             }),
-            None => self.finish(packet, slot, others, flow, &last),
+            None => self.finish(packet, slot, others, flow, last),
         }
         Some(())
     }
@@ -411,18 +398,18 @@ impl<'e> Batch<'e> {
         slot: &Slot<'_>,
         others: &Others,
         flow: &Flow,
-        last: &Passing,
+        (last, direction): (ConnectionId, Direction),
     ) {
-        let said = &flow.made.metadata;
+        let said = &flow.made().metadata;
         let mut metadata = Metadata {
             connection: if said.translates() {
                 ConnectionId::NONE
             } else {
-                last.id
+                last
             },
             state: said.state,
             reason: Reason::None,
-            reply: last.direction == Direction::Reply,
+            reply: direction == Direction::Reply,
             icmp_related: false,
             zone: said.zone,
             mark: said.mark,
@@ -460,54 +447,112 @@ impl<'e> Batch<'e> {
         }
     }
 
-    /// A packet passes one of its connections, which is locked in the answer. `None`: it is not for
-    /// the cache to say. `way` is given to what may pass straight.
+    /// A packet passes as many of its connections, from the first on, as [`Batch::cross`] would let it for
+    /// being an acknowledgement inside the window or a datagram of an answered connection, and as nobody
+    /// has locked. Returns how many; of the next nothing has changed.
     #[inline(always)]
-    fn pass_through<P: Descriptor>(
+    fn pass_straight<P: Descriptor>(
         &mut self,
-        cache: &Cache<'_>,
-        packet: &P,
-        slot: &Slot<'_>,
-        others: &Others,
-        passing: &Passing,
-        way: Option<&Way>,
-    ) -> Option<Guard<'e>> {
-        let straight = way.and_then(|way| self.pass_straight(way, passing));
-        straight.or_else(|| self.cross(cache.store, packet, slot, others, passing, Intent::Carry))
+        packet: &mut P,
+        flow: &Flow,
+        way: &Way,
+        bytes: u64,
+    ) -> usize {
+        let table = &self.engine.table;
+        let near = flow.near();
+        let all = near.ids().len();
+        // Connections of one flow have seen the same segments, so mostly what one makes of this one is what
+        // all make of it.
+        let (mut side, mut before, mut after) = (None, [0; 3], [0; 3]);
+        for (number, &id) in near.ids().iter().enumerate() {
+            let direction = near.direction(number);
+            let Some(view) = table.view_of(id, Flags::MERGED, PARTICULAR) else {
+                return number;
+            };
+            let Some(mut guard) = view.lock() else {
+                return number;
+            };
+            let at = At {
+                now: self.at.now,
+                epoch: table.zones().epoch(guard.zone()),
+            };
+            if !guard.is_visible(&at) {
+                return number;
+            }
+            let (class, until) = match way {
+                Way::Segment(tcp) => {
+                    let state = guard.protocol();
+                    if side != Some(direction) || differ(&state, &before) {
+                        let Some(next) = track::established(state, tcp, direction) else {
+                            return number;
+                        };
+                        (side, before, after) = (Some(direction), state, next);
+                    }
+                    guard.set_protocol(after);
+                    (Class::TcpEstablished, self.straight.tcp)
+                }
+                Way::Datagram if track::is_answered(guard.protocol()[track::OTHER_STATE]) => {
+                    (Class::OtherBidirectional, self.straight.udp)
+                }
+                Way::Datagram => return number,
+            };
+            if guard.prolong(until).is_none() {
+                guard = self.refreshed(guard, class);
+            }
+            if number + 1 == all {
+                self.use_merged(packet, flow, guard, bytes);
+            }
+        }
+        all
     }
 
-    /// [`Batch::cross`] for an acknowledgement inside the window or a datagram of an answered
-    /// connection, where nobody has the connection locked. `None`: nothing has changed.
+    /// A packet passes the connections of a flow from number `passed` on, by all rules. Returns the last
+    /// one. `None`: it is not for the cache to say.
+    #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "what `carry` knows of a packet")]
+    fn pass_by_rules<P: Descriptor>(
+        &mut self,
+        store: &Store,
+        packet: &mut P,
+        slot: &Slot<'_>,
+        others: &Others,
+        flow: &Flow,
+        passed: usize,
+        bytes: u64,
+    ) -> Option<(ConnectionId, Direction)> {
+        let passings = flow.passings();
+        // A step of Open vSwitch's machine may be made twice with the same packet, so the first
+        // connections may go on although a later one refuses; what counts packets may not.
+        if passings.len() > 1 && (self.is_kernel() || self.switches.accounting) {
+            for passing in passings {
+                self.cross(store, packet, slot, others, passing, Intent::Look)?;
+            }
+        }
+        let mut last = None;
+        for (number, passing) in passings.iter().enumerate().skip(passed) {
+            let guard = self.cross(store, packet, slot, others, passing, Intent::Carry)?;
+            if number + 1 == passings.len() {
+                self.use_merged(packet, flow, guard, bytes);
+            }
+            last = Some((passing.id, passing.direction));
+        }
+        last
+    }
+
+    /// A packet of a flow has passed all connections, of which this is the last.
     #[inline(always)]
-    fn pass_straight(&mut self, way: &Way, passing: &Passing) -> Option<Guard<'e>> {
-        let table = &self.engine.table;
-        let at = At {
-            now: self.at.now,
-            epoch: table.zones().epoch(passing.zone),
-        };
-        let view = table.view_of(passing.id, Flags::MERGED, PARTICULAR)?;
-        let mut guard = view.lock()?;
-        if !guard.is_visible(&at) {
-            return None;
+    fn use_merged<P: Descriptor>(
+        &mut self,
+        packet: &mut P,
+        flow: &Flow,
+        guard: Guard<'e>,
+        bytes: u64,
+    ) {
+        // Every packet of this flow has this connection's lock now.
+        flow.count_alone(bytes, self.at.now.as_millis());
+        if packet.wants_original() {
+            self.write_original(packet, guard);
         }
-        let (class, until) = match way {
-            Way::Segment(tcp) => {
-                guard.set_protocol(track::established(
-                    guard.protocol(),
-                    tcp,
-                    passing.direction,
-                )?);
-                (Class::TcpEstablished, self.straight.tcp)
-            }
-            Way::Datagram if track::is_answered(guard.protocol()[track::OTHER_STATE]) => {
-                (Class::OtherBidirectional, self.straight.udp)
-            }
-            Way::Datagram => return None,
-        };
-        if guard.prolong(until).is_none() {
-            guard = self.refreshed(guard, class);
-        }
-        Some(guard)
     }
 
     /// A packet passes one of its connections, by all rules. `None`: it is not for the cache to say, and
@@ -519,23 +564,23 @@ impl<'e> Batch<'e> {
         packet: &P,
         slot: &Slot<'_>,
         others: &Others,
-        passing: &Passing,
+        &Passing { id, direction, .. }: &Passing,
         intent: Intent,
     ) -> Option<Guard<'e>> {
         let engine = self.engine;
         let facts = slot.facts(packet.bytes(), others)?;
-        let mut guard = engine.table.get(passing.id)?;
+        let mut guard = engine.table.get(id)?;
         let at = At {
             now: self.at.now,
-            epoch: engine.table.zones().epoch(passing.zone),
+            epoch: engine.table.zones().epoch(guard.zone()),
         };
         if !guard.flags().contains(Flags::MERGED) || !guard.is_visible(&at) {
             return None;
         }
         let windows = store.settings().windows;
-        self.advance(packet, &facts, &mut guard, passing, windows, intent)?;
+        self.advance(packet, &facts, &mut guard, direction, windows, intent)?;
         if intent == Intent::Carry && self.switches.accounting {
-            guard.count(passing.direction, facts.ip_len());
+            guard.count(direction, facts.ip_len());
         }
         Some(guard)
     }
@@ -547,7 +592,7 @@ impl<'e> Batch<'e> {
         packet: &P,
         facts: &Facts,
         guard: &mut Guard<'e>,
-        passing: &Passing,
+        direction: Direction,
         windows: bool,
         intent: Intent,
     ) -> Option<()> {
@@ -559,17 +604,11 @@ impl<'e> Batch<'e> {
             Step::staying(handover::waiting(&state, proto::TCP, engine.machine()))
         } else {
             let mut options = self.track();
-            options.liberal = engine.zones.liberal(passing.zone) || flags.has_any(LIBERAL);
+            options.liberal = engine.zones.liberal(guard.zone()) || flags.has_any(LIBERAL);
             if flags.contains(Flags::RELEARN) {
-                handover::relearn(&mut state, facts, passing.direction, options.machine);
+                handover::relearn(&mut state, facts, direction, options.machine);
             }
-            track::advance(
-                &mut state,
-                facts,
-                packet.bytes(),
-                passing.direction,
-                &options,
-            )
+            track::advance(&mut state, facts, packet.bytes(), direction, &options)
         };
         let class = step.timeout?;
         let goes_on = if tcp {
@@ -601,10 +640,16 @@ impl<'e> Batch<'e> {
         let learns = windows && flags.contains(Flags::RELEARN);
         if learns || flags.contains(Flags::OFFLOADED) {
             let bits = state::TRK | state::EST;
-            self.show_providers(guard, packet.in_port(), bits, passing.direction, &step);
+            self.show_providers(guard, packet.in_port(), bits, direction, &step);
         }
         Some(())
     }
+}
+
+/// In few steps, and without their addresses, so that both stay in registers.
+#[inline(always)]
+const fn differ(one: &[u64; 3], other: &[u64; 3]) -> bool {
+    (one[0] ^ other[0]) | (one[1] ^ other[1]) | (one[2] ^ other[2]) != 0
 }
 
 /// Connections whose packets ask for more than a step of the state.

@@ -26,7 +26,7 @@ use crate::offload::flows::Flows;
 use crate::offload::provider::{Delta, FlowUse};
 use crate::packet::{Family, proto};
 use crate::sync::shelf::{Ticket, Visit};
-use crate::sync::{AtomicU64, Mutex, OnceLock, Ordering, StdArc};
+use crate::sync::{AtomicPtr, AtomicU64, Mutex, OnceLock, Ordering, StdArc};
 use crate::table::{Flags, Guard};
 use crate::track::handover;
 use crate::tuple::hash::Secret;
@@ -36,8 +36,8 @@ use std::any::Any;
 /// Milliseconds between two questions to providers about the flows that they carry.
 const ASK_AFTER: u64 = 1_000;
 
-/// What the boundary to the datapath's language makes of a flow.
-pub type Render = fn(&Made) -> StdArc<dyn Any + Send + Sync>;
+/// What the boundary to the datapath's language makes of a flow, and what of that it shows for a packet.
+pub type Render = fn(&Made) -> (StdArc<dyn Any + Send + Sync>, AtomicPtr<()>);
 
 /// Merged flows of an instance, once somebody wants them.
 pub(super) struct Merges {
@@ -316,11 +316,12 @@ impl Engine {
         }
         let divided = divide(&merged.actions).ok_or(Refusal::ShownBefore)?;
         let mut made = Made::new(store.number(), merged, divided, &passings);
+        let mut shown = AtomicPtr::default();
         if let Some(render) = enabled.render {
-            made.rendered = render(&made);
+            (made.rendered, shown) = render(&made);
         }
         let shape = store.shape(&made.merged.matches);
-        let flow = Flow::new(made.clone(), shape, now.as_millis());
+        let flow = Flow::new(made.clone(), shape, shown, now.as_millis());
         let (inserted, gone) = store.insert(flow, trace, &cookies);
         self.tell_gone(store, &gone);
         if inserted {

@@ -15,7 +15,7 @@ use crate::merge::flow::{Field, Match};
 use crate::merge::fold::Filter;
 use crate::merge::merged::{Made, Used};
 use crate::merge::trace::{Trace, WORDS};
-use crate::sync::StdArc;
+use crate::sync::{AtomicPtr, StdArc};
 
 const _: () = assert!(size_of::<Trace>() == size_of::<ct_trace>());
 const _: () = assert!(WORDS == 35);
@@ -25,6 +25,8 @@ const _: () = {
     assert!(Field::EthDst as u32 == CT_FIELD_ETH_DST);
     assert!(Field::InnerVlan as u32 == CT_FIELD_INNER_VLAN);
     assert!(Field::PortSrc as u32 == CT_FIELD_PORT_SRC);
+    assert!(Field::Fragment as u32 == CT_FIELD_FRAGMENT);
+    assert!(Field::TcpFlags as u32 == CT_FIELD_TCP_FLAGS);
     assert!(Field::CtLabel as u32 == CT_FIELD_CT_LABEL);
 };
 
@@ -41,8 +43,8 @@ unsafe impl Send for Rendered {}
 // SAFETY: as above.
 unsafe impl Sync for Rendered {}
 
-/// Writes a merged flow down.
-pub(super) fn render(made: &Made) -> StdArc<dyn Any + Send + Sync> {
+/// Writes a merged flow down; with it, where C sees it.
+pub(super) fn render(made: &Made) -> (StdArc<dyn Any + Send + Sync>, AtomicPtr<()>) {
     let actions: Vec<_> = made.rest.iter().map(action_to_c).collect();
     let all: Vec<_> = made.merged.actions.iter().map(action_to_c).collect();
     let matches: Vec<_> = Field::ALL
@@ -66,7 +68,7 @@ pub(super) fn render(made: &Made) -> StdArc<dyn Any + Send + Sync> {
             direction: passing.direction as u32,
         })
         .collect();
-    StdArc::new(Rendered {
+    let rendered = StdArc::new(Rendered {
         flow: ct_merged_flow {
             size: size_of::<ct_merged_flow>(),
             number: made.number,
@@ -82,7 +84,9 @@ pub(super) fn render(made: &Made) -> StdArc<dyn Any + Send + Sync> {
         _actions: [actions, all],
         _matches: matches,
         _connections: connections,
-    })
+    });
+    let shown = (&raw const rendered.flow).cast_mut().cast();
+    (rendered, AtomicPtr::new(shown))
 }
 
 /// What [`render`] wrote.

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int};
 
 use super::convert;
 use super::execute::time;
-use super::flow::{filter_of_c, millis, render, rendered, use_to_c};
+use super::flow::{filter_of_c, millis, render, use_to_c};
 use super::guard::{Failure, guard, guard_batch, guard_text, invalid};
 use super::handle::{conntrack, instance, peek};
 use super::types::*;
@@ -196,10 +196,9 @@ pub unsafe extern "C" fn ct_fastpath_lookup(
         ct.tell_time(now);
         let found = ct.engine.visit_merged()?;
         let mut hit = |i: usize, flow: &Flow| {
-            if let Some(flow) = rendered(&flow.made) {
-                // The pointer was checked above.
-                let _stored = convert::store(flows.wrapping_add(i), &raw const *flow);
-            }
+            let shown: *const ct_merged_flow = flow.shown().cast();
+            // The pointer was checked above.
+            let _stored = convert::store(flows.wrapping_add(i), shown);
         };
         ct.engine.fastpath(&found, packets, &tunnel, now, &mut hit);
         convert::store(visit, found.keep().number())

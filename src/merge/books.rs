@@ -5,8 +5,11 @@ use std::collections::HashMap;
 use super::action::Action;
 use super::flow::Match;
 use super::fold::{Filter, Refusal};
-use super::merged::{Passing, Shape, Used};
+use super::merged::{Flow, Passing, Shape, Used};
+use super::store::Gone;
+use super::trace::Trace;
 use crate::sync::StdArc;
+use crate::sync::shelf::Taken;
 use crate::tuple::ConnectionId;
 
 /// A filter that a flow descends from.
@@ -67,6 +70,24 @@ pub(super) struct Books {
 }
 
 impl Books {
+    /// Empty ones, with so many places for flows.
+    pub(super) fn new(flows: u32) -> Books {
+        let mut books = Books {
+            free: (0..flows).rev().collect(),
+            ..Books::default()
+        };
+        books.places.resize_with(flows as usize, || None);
+        books
+    }
+
+    /// None of these filters has changed since the trace began.
+    pub(super) fn are_current(&self, parents: &[Parent], trace: &Trace) -> bool {
+        parents.iter().all(|parent| {
+            let entry = self.filters.get(&parent.cookie);
+            entry.is_some_and(|entry| entry.since <= trace.version())
+        })
+    }
+
     /// Parents receive what a flow carried that is gone.
     pub(super) fn credit(&mut self, parents: &[Parent], used: Used) {
         for parent in parents {
@@ -81,4 +102,15 @@ impl Books {
 pub(super) struct Departing {
     pub(super) parents: Vec<Parent>,
     pub(super) passings: Vec<Passing>,
+}
+
+/// What was taken off under the mutex, to be waited for without it.
+#[must_use]
+pub(super) struct Unlinked<'s> {
+    /// Places that are free after that.
+    pub(super) places: Vec<u32>,
+    pub(super) taken: Vec<Taken<'s, Flow>>,
+    pub(super) gone: Vec<Gone>,
+    /// Parents of each, and what they were credited with.
+    pub(super) credits: Vec<(Vec<Parent>, Used)>,
 }

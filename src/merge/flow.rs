@@ -2,7 +2,7 @@
 //!
 //! A [`Key`] is what a parser and the tracker know of a packet; a [`Match`] is a key and a mask. Fields
 //! lie in fixed places of eighteen words, so that a comparison is eighteen operations whatever is
-//! matched. Transport ports of ICMP are its type and code, as in Open vSwitch.
+//! matched; what every merged flow matches lies in few of them. Transport ports of ICMP are its type and code, as in Open vSwitch.
 
 /// Words of a key.
 pub const WORDS: usize = 18;
@@ -37,7 +37,7 @@ fields! {
     EthSrc = 6, 0, 48, "Ethernet source.";
     EthType = 6, 48, 16, "EtherType of what the VLAN tags carry.";
     EthDst = 7, 0, 48, "Ethernet destination.";
-    Fragment = 7, 48, 8, "0: no fragment.";
+    Fragment = 13, 56, 8, "0: no fragment.";
     Vlan = 8, 0, 32, "Outer VLAN: TPID in the high, TCI in the low half; 0: none.";
     InnerVlan = 8, 32, 32, "Inner VLAN, as `Vlan`.";
     IpSrc = 9, 0, 128, "Source address; IPv4 in the low 32 bits.";
@@ -47,7 +47,7 @@ fields! {
     Ttl = 13, 16, 8, "Time to live, or hop limit.";
     PortSrc = 13, 24, 16, "Source port, or ICMP type.";
     PortDst = 13, 40, 16, "Destination port, or ICMP code.";
-    TcpFlags = 14, 0, 16, "TCP flags.";
+    TcpFlags = 7, 48, 16, "TCP flags.";
     CtState = 14, 16, 8, "What the tracker said: state bits.";
     CtZone = 14, 24, 16, "Its zone.";
     CtMark = 15, 0, 32, "Its mark.";
@@ -65,6 +65,13 @@ impl Field {
         } else {
             (1 << width) - 1
         }
+    }
+
+    /// The word of its high half, if it has two.
+    #[must_use]
+    pub const fn high_word(self) -> Option<usize> {
+        let (word, _, width) = self.place();
+        if width == 128 { Some(word + 1) } else { None }
     }
 }
 

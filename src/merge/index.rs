@@ -5,17 +5,18 @@
 //! said by the flow's match, so an entry that is stale does no harm.
 
 use super::flow::{Field, Key};
-use crate::sync::{AtomicU64, Ordering, line};
+use crate::sync::array::{Array, Line};
+use crate::sync::line;
+use crate::sync::{AtomicU64, Ordering};
 use crate::tuple;
 use crate::tuple::hash::Secret;
-use crossbeam_utils::CachePadded;
 
 /// Entries of a line.
 const WAYS: usize = 8;
 
 /// A hash table of places on the shelf.
 pub struct Index {
-    lines: Box<[CachePadded<[AtomicU64; WAYS]>]>,
+    lines: Array<Line>,
     secret: Secret,
 }
 
@@ -29,12 +30,8 @@ impl Index {
     #[must_use]
     pub fn new(flows: usize, secret: Secret) -> Option<Index> {
         let count = (flows / (WAYS / 2)).max(1).next_power_of_two();
-        let mut lines = Vec::new();
-        lines.try_reserve_exact(count).ok()?;
-        let empty = || CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0)));
-        lines.resize_with(count, empty);
         Some(Index {
-            lines: lines.into_boxed_slice(),
+            lines: Array::new(count)?,
             secret,
         })
     }
@@ -63,7 +60,7 @@ impl Index {
 
     #[inline(always)]
     fn line(&self, hash: u64) -> &[AtomicU64; WAYS] {
-        &self.lines[hash as usize & (self.lines.len() - 1)]
+        &self.lines[hash as usize & (self.lines.len() - 1)].0
     }
 
     /// Asks for the line of a hash.

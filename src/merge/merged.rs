@@ -6,14 +6,12 @@
 //! actions ([`divide`]): nothing before it may show the packet to anybody.
 
 use std::any::Any;
-use std::mem::offset_of;
 use std::num::NonZeroU8;
 
 use super::action::Action;
 use super::flow::{Field, Key, Match, WORDS};
 use super::fold::Merged;
-use crate::sync::line::LINE;
-use crate::sync::{AtomicU64, Ordering, StdArc};
+use crate::sync::{AtomicPtr, AtomicU64, Ordering, StdArc};
 use crate::tuple::{ConnectionId, Direction, Zone};
 use smallvec::SmallVec;
 
@@ -196,7 +194,9 @@ impl Made {
 /// Connections of a flow that lie in its line of counters, if they are no more.
 const NEAR: usize = 3;
 /// Words of its key that lie in its first line.
-const FIRST: usize = 7;
+const FIRST: usize = 6;
+/// Words of its key that lie in its third line.
+const FURTHER: usize = 7;
 
 /// What the tracker leaves with a packet that it does not translate and that has no label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,6 +207,15 @@ pub struct Brief {
     pub zone: Zone,
     /// Mark.
     pub mark: u32,
+}
+
+/// The words of a match that packets differ in: what is IPv4 has no more than the low word of an address.
+fn words_of(matches: &Match) -> impl Iterator<Item = (usize, u64, u64)> {
+    let is_v4 = matches.of(Field::EthType) == (0x0800, Field::EthType.full());
+    let high = [Field::IpSrc.high_word(), Field::IpDst.high_word()];
+    matches
+        .words()
+        .filter(move |&(word, value, _)| !(is_v4 && value == 0 && high.contains(&Some(word))))
 }
 
 /// Which bits of the key a flow matches. Many flows share one, so it is near when a packet comes.
@@ -226,7 +235,7 @@ impl Shape {
             which: [0; WORDS],
             masks: [0; WORDS],
         };
-        for (word, _, mask) in matches.words() {
+        for (word, _, mask) in words_of(matches) {
             let at = usize::from(shape.count);
             (shape.which[at], shape.masks[at]) = (word as u8, mask);
             shape.count += 1;
@@ -245,173 +254,237 @@ impl Shape {
     }
 }
 
-/// What a packet is compared with.
-#[repr(align(64))]
-struct Matched {
+/// A merged flow in the cache.
+///
+/// What packets look at lies in two lines, with what the shelf says of the place, and in a third one where
+/// the match is a long one, as those of IPv6 are. All other things are behind a pointer there.
+pub struct Flow {
     shape: StdArc<Shape>,
     values: [u64; FIRST],
-}
 
-/// What a packet does.
-#[repr(align(64))]
-struct Doing {
     packets: AtomicU64,
     bytes: AtomicU64,
     last: AtomicU64,
-    /// Its connections, their zones, and the directions as bits.
+    /// Its connections.
     ids: [ConnectionId; NEAR],
-    zones: [Zone; NEAR],
-    replies: u8,
-    /// How many there are; more than [`NEAR`]: they are not here.
-    count: u8,
-    brief: Option<Brief>,
+    /// What the boundary to the datapath's language shows for it.
+    shown: AtomicPtr<()>,
+    told: Told,
+
+    further: [u64; FURTHER],
+    /// Always there. As an option it has no value to spare, for which the compiler would move it ahead.
+    rest: Option<Box<Rest>>,
 }
 
-const _: () = assert!(size_of::<Matched>() == LINE);
-#[cfg(not(loom))]
-const _: () = assert!(size_of::<Doing>() == LINE);
+/// The brief metadata, and how many connections there are.
+struct Told {
+    mark: u32,
+    zone: Zone,
+    /// 0: there is no brief metadata.
+    state: u8,
+    /// How many connections, and above [`REPLIES`] the directions as bits; more than [`NEAR`]: they are not
+    /// in these lines.
+    count: u8,
+}
 
-/// A merged flow in the cache.
-///
-/// What packets look at lies in few lines ([`Flow::LINES`]), which are asked for together.
-pub struct Flow {
-    matched: Matched,
-    doing: Doing,
-    /// Values of further words.
-    further: [u64; WORDS - FIRST],
-    /// What it is.
-    pub made: Made,
+/// Where the directions begin beside the number of connections.
+const REPLIES: u32 = 4;
+
+/// Connections of a flow that lie in its lines.
+#[derive(Clone, Copy)]
+pub struct Near<'f> {
+    ids: &'f [ConnectionId],
+    replies: u8,
+}
+
+impl<'f> Near<'f> {
+    /// The connections.
+    #[must_use]
+    #[inline(always)]
+    pub const fn ids(&self) -> &'f [ConnectionId] {
+        self.ids
+    }
+
+    /// The direction of the packets in one of them.
+    #[must_use]
+    #[inline(always)]
+    pub const fn direction(&self, number: usize) -> Direction {
+        if self.replies >> number & 1 == 0 {
+            Direction::Original
+        } else {
+            Direction::Reply
+        }
+    }
+}
+
+/// What few packets look at.
+struct Rest {
+    made: Made,
     /// When it was made, in milliseconds.
     born: u64,
 }
 
-impl Flow {
-    /// Where the lines lie that packets of most flows look at.
-    pub const LINES: [usize; 3] = [
-        offset_of!(Flow, matched),
-        offset_of!(Flow, doing),
-        offset_of!(Flow, made.rendered),
-    ];
+/// Lines of a place that packets look at, with a short match and with a long one.
+pub const LINES: [usize; 2] = [2, 3];
 
-    /// A flow that no packet has used. `shape` is that of its match.
+impl Flow {
+    /// A flow that no packet has used. `shape` is that of its match, `shown` what the boundary made of it.
     #[must_use]
-    pub fn new(made: Made, shape: StdArc<Shape>, now: u64) -> Flow {
-        let (mut values, mut further) = ([0; FIRST], [0; WORDS - FIRST]);
+    pub fn new(made: Made, shape: StdArc<Shape>, shown: AtomicPtr<()>, now: u64) -> Flow {
+        let (mut values, mut further) = ([0; FIRST], [0; FURTHER]);
         let places = values.iter_mut().chain(&mut further);
-        for (place, (_, value, _)) in places.zip(made.merged.matches.words()) {
+        for (place, (_, value, _)) in places.zip(words_of(&made.merged.matches)) {
             *place = value;
         }
-        let mut doing = Doing {
+        let (mut ids, mut count) = (
+            [ConnectionId::NONE; NEAR],
+            made.passings.len().min(NEAR + 1) as u8,
+        );
+        for (i, passing) in made.passings.iter().take(NEAR).enumerate() {
+            ids[i] = passing.id;
+            count |= (passing.direction as u8) << (REPLIES + i as u32);
+        }
+        let brief = made.metadata.brief();
+        Flow {
+            shape,
+            values,
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             last: AtomicU64::new(0),
-            ids: [ConnectionId::NONE; NEAR],
-            zones: [0; NEAR],
-            replies: 0,
-            count: made.passings.len().min(NEAR + 1) as u8,
-            brief: made.metadata.brief(),
-        };
-        for (i, passing) in made.passings.iter().take(NEAR).enumerate() {
-            doing.ids[i] = passing.id;
-            doing.zones[i] = passing.zone;
-            doing.replies |= (passing.direction as u8) << i;
-        }
-        Flow {
-            matched: Matched { shape, values },
-            doing,
+            ids,
+            shown,
+            told: Told {
+                mark: brief.map_or(0, |brief| brief.mark),
+                zone: brief.map_or(0, |brief| brief.zone),
+                state: brief.map_or(0, |brief| brief.state.get()),
+                count,
+            },
             further,
-            made,
-            born: now,
+            rest: Some(Box::new(Rest { made, born: now })),
+        }
+    }
+
+    fn rest(&self) -> &Rest {
+        self.rest.as_deref().expect("it is made with one")
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn made(&self) -> &Made {
+        &self.rest().made
+    }
+
+    /// What the boundary to the datapath's language shows for it.
+    #[must_use]
+    #[inline(always)]
+    pub fn shown(&self) -> *mut () {
+        self.shown.load(Ordering::Relaxed)
+    }
+
+    /// Its connections and the packets' directions, in the order in which the tracker was asked.
+    #[must_use]
+    pub fn passings(&self) -> &[Passing] {
+        &self.made().passings
+    }
+
+    /// The connections that lie in its lines: none, when there are too many for that.
+    #[must_use]
+    #[inline(always)]
+    pub fn near(&self) -> Near<'_> {
+        let count = usize::from(self.told.count) & ((1 << REPLIES) - 1);
+        Near {
+            ids: if count > NEAR {
+                &[]
+            } else {
+                &self.ids[..count]
+            },
+            replies: self.told.count >> REPLIES,
         }
     }
 
     /// How many connections its packets belong to.
     #[must_use]
     #[inline(always)]
-    pub fn passings(&self) -> usize {
-        match usize::from(self.doing.count) {
-            few if few <= NEAR => few,
-            _ => self.made.passings.len(),
+    pub fn connections(&self) -> u64 {
+        match usize::from(self.told.count) & ((1 << REPLIES) - 1) {
+            few if few <= NEAR => few as u64,
+            _ => self.passings().len() as u64,
         }
     }
 
-    /// One of its connections, in the order in which the tracker was asked.
-    ///
-    /// # Panics
-    /// When there are not so many.
+    /// Its packets belong to no connection.
     #[must_use]
     #[inline(always)]
-    pub fn passing(&self, number: usize) -> Passing {
-        if usize::from(self.doing.count) > NEAR {
-            return self.made.passings[number];
-        }
-        Passing {
-            id: self.doing.ids[number],
-            direction: if self.doing.replies >> number & 1 == 0 {
-                Direction::Original
-            } else {
-                Direction::Reply
-            },
-            zone: self.doing.zones[number],
-        }
+    pub const fn is_untracked(&self) -> bool {
+        self.told.count == 0
     }
 
     /// What its packets are told, if there is no translation and no label.
     #[must_use]
     #[inline(always)]
     pub fn brief(&self) -> Option<Brief> {
-        self.doing.brief
+        Some(Brief {
+            state: NonZeroU8::new(self.told.state)?,
+            zone: self.told.zone,
+            mark: self.told.mark,
+        })
     }
 
     /// Whether a packet is one of this flow.
     #[must_use]
     #[inline(always)]
     pub fn fits(&self, key: &Key) -> bool {
-        let Matched { shape, values } = &self.matched;
-        shape.fits(key, values, 0)
-            && (usize::from(shape.count) <= FIRST || shape.fits(key, &self.further, FIRST))
+        let shape = &*self.shape;
+        shape.fits(key, &self.values, 0)
+            && (usize::from(shape.count) <= FIRST || self.fits_further(key))
+    }
+
+    #[inline(never)]
+    fn fits_further(&self, key: &Key) -> bool {
+        if usize::from(self.shape.count) > FIRST + FURTHER {
+            return self.matches().fits(key);
+        }
+        self.shape.fits(key, &self.further, FIRST)
     }
 
     /// Counts a packet, by the only thread that does so now.
     #[inline]
     pub fn count_alone(&self, bytes: u64, now: u64) {
         let add = |to: &AtomicU64, n| to.store(to.load(Ordering::Relaxed) + n, Ordering::Relaxed);
-        add(&self.doing.packets, 1);
-        add(&self.doing.bytes, bytes);
-        if self.doing.last.load(Ordering::Relaxed) < now {
-            self.doing.last.store(now, Ordering::Relaxed);
+        add(&self.packets, 1);
+        add(&self.bytes, bytes);
+        if self.last.load(Ordering::Relaxed) < now {
+            self.last.store(now, Ordering::Relaxed);
         }
     }
 
     /// Counts packets, whoever else does so.
     pub fn count(&self, used: Used) {
-        self.doing
-            .packets
-            .fetch_add(used.packets, Ordering::Relaxed);
-        self.doing.bytes.fetch_add(used.bytes, Ordering::Relaxed);
-        self.doing.last.fetch_max(used.last, Ordering::Relaxed);
+        self.packets.fetch_add(used.packets, Ordering::Relaxed);
+        self.bytes.fetch_add(used.bytes, Ordering::Relaxed);
+        self.last.fetch_max(used.last, Ordering::Relaxed);
     }
 
     /// What was counted.
     #[must_use]
     pub fn used(&self) -> Used {
         Used {
-            packets: self.doing.packets.load(Ordering::Relaxed),
-            bytes: self.doing.bytes.load(Ordering::Relaxed),
-            last: self.doing.last.load(Ordering::Relaxed),
+            packets: self.packets.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            last: self.last.load(Ordering::Relaxed),
         }
     }
 
     /// When it was last worth something: used, or made.
     #[must_use]
     pub fn recent(&self) -> u64 {
-        self.doing.last.load(Ordering::Relaxed).max(self.born)
+        self.last.load(Ordering::Relaxed).max(self.rest().born)
     }
 
     /// Its match.
     #[must_use]
     pub fn matches(&self) -> &Match {
-        &self.made.merged.matches
+        &self.made().merged.matches
     }
 
     /// It has to do with this port: its packets come from there or go there.
@@ -419,7 +492,7 @@ impl Flow {
     pub fn uses_port(&self, port: u32) -> bool {
         let (from, mask) = self.matches().of(Field::InPort);
         let out = |action: &Action| matches!(action, Action::Output(to) if *to == port);
-        mask != 0 && from == u128::from(port) & mask || self.made.merged.actions.iter().any(out)
+        mask != 0 && from == u128::from(port) & mask || self.made().merged.actions.iter().any(out)
     }
 }
 
@@ -427,7 +500,31 @@ impl Flow {
 mod tests {
     use super::*;
     use crate::merge::tests::any_key;
+    use crate::sync::line::LINE;
     use proptest::prelude::*;
+    use std::mem::offset_of;
+
+    #[test]
+    fn what_packets_look_at_lies_in_few_lines() {
+        // What the shelf says of a place stands before it.
+        const STATE: usize = size_of::<u64>();
+        assert_eq!(STATE + size_of::<Flow>(), 3 * LINE);
+        for first in [offset_of!(Flow, shape), offset_of!(Flow, values)] {
+            assert!(STATE + first < LINE);
+        }
+        let second = [
+            offset_of!(Flow, packets),
+            offset_of!(Flow, bytes),
+            offset_of!(Flow, last),
+            offset_of!(Flow, ids),
+            offset_of!(Flow, shown),
+            offset_of!(Flow, told),
+        ];
+        for second in second {
+            assert_eq!((STATE + second) / LINE, 1);
+        }
+        assert_eq!((STATE + offset_of!(Flow, further)) / LINE, 2);
+    }
 
     #[test]
     fn a_translation_moves_to_the_front_unless_somebody_saw_the_packet_before() {
@@ -463,7 +560,7 @@ mod tests {
             };
             let shape = StdArc::new(Shape::of(&matches));
             let made = Made::new(1, merged, (Metadata::default(), Vec::new()), &[]);
-            let flow = Flow::new(made, shape, 0);
+            let flow = Flow::new(made, shape, AtomicPtr::default(), 0);
             let packet = if near { values } else { packet };
             prop_assert_eq!(flow.fits(&packet), matches.fits(&packet));
         }

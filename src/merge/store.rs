@@ -4,23 +4,24 @@
 //! behind one mutex that packet threads never take. Revoking flows is done in two steps. Under the mutex
 //! they are taken off the shelf, the index and the lists: from then on nobody finds them. Then, without
 //! the mutex, whoever may still be using one is waited for. So when a revoking call returns, no packet
-//! is being handled by what it revoked, and none will be.
+//! is being handled by what it revoked, and none will be. Only then are their places free: flows lie in
+//! the shelf itself, so a new one is written over the old.
 //!
 //! What a flow carried belongs to its parents, each of them once: while the flow lives by adding it up,
 //! afterwards by what is left behind.
 
 use super::action::Action;
-use super::books::{Books, Departing, Entry, Parent, Place};
+use super::books::{Books, Departing, Entry, Parent, Place, Unlinked};
 use super::flow::{Key, Match};
 use super::fold::{Filter, Refusal};
 use super::index::Index;
-use super::merged::{Flow, Passing, Shape, Used};
+use super::merged::{Flow, LINES, Passing, Shape, Used};
 use super::statistics::{Count, Counts};
 use super::trace::{Throttle, Trace};
 use crate::error::Error;
 use crate::sync::counter::Counters;
 use crate::sync::queue::Queue;
-use crate::sync::shelf::{Shelf, Taken, Ticket, Visit};
+use crate::sync::shelf::{Shelf, Ticket, Visit};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, StdArc, lock};
 use crate::tuple::ConnectionId;
 use crate::tuple::hash::Secret;
@@ -84,15 +85,6 @@ pub struct Listed {
     pub providers: u32,
 }
 
-/// What was taken off under the mutex, to be waited for without it.
-#[must_use]
-struct Unlinked {
-    taken: Vec<Taken<Flow>>,
-    gone: Vec<Gone>,
-    /// Parents of each, and what they were credited with.
-    credits: Vec<(Vec<Parent>, Used)>,
-}
-
 /// Filters, flows and traces of an instance.
 pub struct Store {
     settings: Settings,
@@ -131,7 +123,7 @@ impl Store {
             )));
         }
         let flows = settings.flows as usize;
-        let store = Store {
+        Ok(Store {
             settings: *settings,
             shelf: Shelf::new(flows).ok_or(Error::NoMemory)?,
             index: Index::new(flows, secret).ok_or(Error::NoMemory)?,
@@ -142,14 +134,8 @@ impl Store {
             version: AtomicU64::new(0),
             counts: Counts::default(),
             lost: Counters::new(),
-            books: Mutex::new(Books::default()),
-        };
-        {
-            let mut books = lock(&store.books);
-            books.free = (0..settings.flows).rev().collect();
-            books.places.resize_with(flows, || None);
-        }
-        Ok(store)
+            books: Mutex::new(Books::new(settings.flows)),
+        })
     }
 
     /// What was chosen.
@@ -183,12 +169,12 @@ impl Store {
         hash
     }
 
-    /// The place where the flow of a packet may be; asks for the line that says what is there.
+    /// The place where the flow of a packet may be; asks for its lines. The match is `long`, perhaps.
     #[must_use]
     #[inline(always)]
-    pub fn hint(&self, visit: &Visit<'_, Flow>, hash: u64) -> Option<usize> {
+    pub fn hint(&self, visit: &Visit<'_, Flow>, hash: u64, long: bool) -> Option<usize> {
         let place = self.index.hint(hash)?;
-        visit.prefetch_place(place);
+        visit.prefetch(place, LINES[usize::from(long)]);
         Some(place)
     }
 
@@ -451,73 +437,83 @@ impl Store {
 
     /// Puts a flow into the cache, for packets of the trace's hash. A flow with the same match is
     /// replaced; when there is no room, the least recently used of a few makes some. `false`, and the
-    /// flow is not there, when a parent changed since the trace began. Not to be called on a visit.
+    /// flow is not there, when a parent changed since the trace began. One caller at a time, and not on a
+    /// visit.
     pub fn insert(&self, flow: Flow, trace: &Trace, cookies: &[u64]) -> (bool, Vec<Gone>) {
         let mut parents: Vec<Parent> = Vec::new();
-        for (&cookie, &longer) in cookies.iter().zip(&flow.made.merged.longer) {
+        for (&cookie, &longer) in cookies.iter().zip(&flow.made().merged.longer) {
             // Each of them once.
             if parents.iter().all(|parent| parent.cookie != cookie) {
                 parents.push(Parent { cookie, longer });
             }
         }
-        let (inserted, unlinked) = {
-            let mut books = self.books();
-            let is_current = |parent: &Parent| {
-                let entry = books.filters.get(&parent.cookie);
-                entry.is_some_and(|entry| entry.since <= trace.version())
-            };
-            if parents.iter().all(is_current) {
-                let replaced = books.by_match.get(flow.matches()).copied();
-                let unlinked = match replaced {
-                    Some(place) => self.unlink(&mut books, &[place]),
-                    None if books.free.is_empty() => {
-                        let victim = self.victim(&mut books);
-                        self.counts.add(Count::Evicted, 1);
-                        self.unlink(&mut books, &[victim])
-                    }
-                    None => self.unlink(&mut books, &[]),
-                };
-                self.link(&mut books, flow, trace, parents);
-                self.counts.add(Count::Merged, 1);
-                (true, unlinked)
-            } else {
-                self.counts.add(Count::Stale, 1);
-                (false, self.unlink(&mut books, &[]))
-            }
+        let gone = self.make_room(flow.matches(), trace, &parents);
+        let mut books = self.books();
+        let inserted =
+            books.are_current(&parents, trace) && self.link(&mut books, flow, trace, parents);
+        let count = if inserted {
+            Count::Merged
+        } else {
+            Count::Stale
         };
-        (inserted, self.finish(unlinked))
+        self.counts.add(count, 1);
+        (inserted, gone)
     }
 
-    fn link(&self, books: &mut Books, flow: Flow, trace: &Trace, parents: Vec<Parent>) {
+    /// Takes a flow off whose place a new one needs: that with its match, or the least recently used of
+    /// a few when there is no free place.
+    fn make_room(&self, matches: &Match, trace: &Trace, parents: &[Parent]) -> Vec<Gone> {
+        let unlinked = {
+            let mut books = self.books();
+            if !books.are_current(parents, trace) {
+                return Vec::new();
+            }
+            let place = match books.by_match.get(matches) {
+                Some(&replaced) => replaced,
+                None if books.free.is_empty() => {
+                    self.counts.add(Count::Evicted, 1);
+                    self.victim(&mut books)
+                }
+                None => return Vec::new(),
+            };
+            self.unlink(&mut books, &[place])
+        };
+        self.finish(unlinked)
+    }
+
+    /// `false`: there is no place.
+    fn link(&self, books: &mut Books, flow: Flow, trace: &Trace, parents: Vec<Parent>) -> bool {
         let Some(place) = books.free.pop() else {
-            return;
+            return false;
         };
         for parent in &parents {
             if let Some(entry) = books.filters.get_mut(&parent.cookie) {
                 entry.children.push((place, parent.longer));
             }
         }
-        let mut connections: Vec<ConnectionId> = flow.made.passings.iter().map(|p| p.id).collect();
+        let mut connections: Vec<ConnectionId> =
+            flow.made().passings.iter().map(|p| p.id).collect();
         connections.sort_unstable();
         connections.dedup();
         for &id in &connections {
             books.by_connection.entry(id).or_default().push(place);
         }
         books.by_match.insert(*flow.matches(), place);
-        books.by_number.insert(flow.made.number, place);
+        books.by_number.insert(flow.made().number, place);
         let mut noted = Place {
-            number: flow.made.number,
+            number: flow.made().number,
             matches: *flow.matches(),
-            actions: flow.made.merged.actions.clone(),
+            actions: flow.made().merged.actions.clone(),
             parents,
             connections,
             hashes: Vec::new(),
             providers: 0,
         };
-        let before = self.shelf.put(place as usize, Box::new(flow));
-        debug_assert!(before.is_none());
+        let put = self.shelf.put(place as usize, flow).is_ok();
+        debug_assert!(put, "it is no longer free before its flow is gone");
         self.note_hash(&mut noted, place, trace.hash());
         books.places[place as usize] = Some(noted);
+        put
     }
 
     /// The least recently used of a few flows.
@@ -533,8 +529,9 @@ impl Store {
     }
 
     /// Nobody finds these flows any more.
-    fn unlink(&self, books: &mut Books, places: &[u32]) -> Unlinked {
+    fn unlink(&self, books: &mut Books, places: &[u32]) -> Unlinked<'_> {
         let mut unlinked = Unlinked {
+            places: Vec::new(),
             taken: Vec::new(),
             gone: Vec::new(),
             credits: Vec::new(),
@@ -561,7 +558,7 @@ impl Store {
             let (used, passings) = {
                 let visit = self.shelf.visit();
                 let flow = visit.get(number as usize);
-                let passings = flow.map_or(Vec::new(), |flow| flow.made.passings.to_vec());
+                let passings = flow.map_or(Vec::new(), |flow| flow.made().passings.to_vec());
                 (flow.map_or(Used::default(), Flow::used), passings)
             };
             if place.providers != 0 {
@@ -575,7 +572,7 @@ impl Store {
                 }
             }
             books.credit(&place.parents, used);
-            books.free.push(number);
+            unlinked.places.push(number);
             unlinked.taken.extend(self.shelf.take(number as usize));
             unlinked.gone.push(Gone {
                 number: place.number,
@@ -587,7 +584,7 @@ impl Store {
     }
 
     /// Waits until nobody uses what was unlinked, and gives parents what it carried to the last.
-    fn finish(&self, unlinked: Unlinked) -> Vec<Gone> {
+    fn finish(&self, unlinked: Unlinked<'_>) -> Vec<Gone> {
         if unlinked.taken.is_empty() {
             return unlinked.gone;
         }
@@ -596,6 +593,7 @@ impl Store {
         for (flow, (parents, credited)) in flows.iter().zip(&unlinked.credits) {
             books.credit(parents, flow.used().since(*credited));
         }
+        books.free.extend(unlinked.places);
         unlinked.gone
     }
 
@@ -721,7 +719,7 @@ impl Store {
     pub fn carried(&self, number: u64, used: Used) -> Vec<Passing> {
         let count = |flow: &Flow| {
             flow.count(used);
-            flow.made.passings.to_vec()
+            flow.made().passings.to_vec()
         };
         if let Some(passings) = self.with(number, count) {
             return passings;

@@ -3,7 +3,7 @@
 //! Every other module takes its primitives from here, so that one switch (`--cfg loom`) puts the
 //! loom model checker under all of them. `native` and `model` are the two sides of the switch;
 //! `seqlock`, `spin`, `snapshot`, `shelf`, `counter`, `queue`, `stash` and `stripe` are what the engine builds
-//! from them, and `line` is what it needs to know of cache lines; `inside` is what a thread knows of
+//! from them, and `line` and `array` are what it needs to know of cache lines and pages; `inside` is what a thread knows of
 //! itself, and `processor` what there is to run on.
 //!
 //! What the model cannot see, and therefore must not be relied on without another proof:
@@ -19,6 +19,7 @@ mod model;
 #[cfg(not(loom))]
 mod native;
 
+pub mod array;
 pub mod counter;
 pub mod inside;
 pub mod line;

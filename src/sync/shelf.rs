@@ -4,6 +4,10 @@
 //! meanwhile. Whoever takes something off gets it back as its own only after everybody has left who may
 //! have seen it. A visit costs one atomic addition and a fence, however much is read.
 //!
+//! Things lie in their places themselves, one beside the other: the number of a place is the address of
+//! what is there, and its lines can be asked for without a look at anything else. So a place stays taken
+//! until what was there has been waited for ([`Shelf::wait`]).
+//!
 //! Waiting is that of Linux's sleepable RCU: visitors are counted in two phases. Flipping the phase sends
 //! newcomers to the other count, so the old one runs dry under any traffic; flipping twice waits for
 //! those too who read the phase before a flip and announced themselves after it. Counts are kept per
@@ -12,16 +16,53 @@
 //! A visitor announces itself and then reads the shelf; a taker clears the place and then reads the
 //! counts. Two fences stand between: the visitor does not see the thing, or the taker sees the visitor.
 
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+
 use crossbeam_utils::{Backoff, CachePadded};
 
+use super::array::{Array, Zeroed};
+use super::line::LINE;
 use super::stripe::{self, STRIPES};
-use super::{
-    AtomicPtr, AtomicU64, Mutex, Ordering, Site, fence, inside, lock, ordering, pause, takes_step,
-};
+use super::{AtomicU64, Mutex, Ordering, Site, fence, inside, lock, ordering, pause, takes_step};
+
+/// Nothing is in the place.
+const EMPTY: u64 = 0;
+/// Somebody puts something there.
+const FILLING: u64 = 1;
+/// Visitors see what is there.
+const FULL: u64 = 2;
+/// Nobody finds it any more, and some may still see it.
+const TAKEN: u64 = 3;
+
+/// A place on the shelf. What is in it is written between [`FILLING`] and [`FULL`], by whoever set the
+/// first, and read back by whoever has it [`Taken`], after the wait.
+#[repr(align(64))]
+struct Place<T> {
+    state: AtomicU64,
+    thing: UnsafeCell<MaybeUninit<T>>,
+}
+
+// SAFETY: zeros are an empty place, in which any bytes may lie and nothing is to be dropped.
+unsafe impl<T> Zeroed for Place<T> {
+    fn zeroed() -> Place<T> {
+        Place {
+            state: AtomicU64::new(EMPTY),
+            thing: UnsafeCell::new(MaybeUninit::uninit()),
+        }
+    }
+}
+
+impl<T> Place<T> {
+    #[inline(always)]
+    const fn thing(&self) -> *mut T {
+        self.thing.get().cast()
+    }
+}
 
 /// Places that hold a `T` or nothing.
 pub struct Shelf<T> {
-    places: Box<[AtomicPtr<T>]>,
+    places: Array<Place<T>>,
     phase: AtomicU64,
     visitors: Box<[CachePadded<[AtomicU64; 2]>]>,
     waiting: Mutex<()>,
@@ -65,12 +106,13 @@ pub struct Visit<'s, T> {
     ticket: u64,
 }
 
-/// Something that was taken off and may still be seen by visitors. Without [`Shelf::wait`] it is lost.
+/// Something that was taken off and may still be seen by visitors. Without [`Shelf::wait`] it stays on
+/// the shelf, and nobody finds it.
 #[must_use]
-pub struct Taken<T>(*mut T);
-
-// SAFETY: it is the only way to own the `T`, which may be sent and, through visitors, is shared.
-unsafe impl<T: Send + Sync> Send for Taken<T> {}
+pub struct Taken<'s, T> {
+    shelf: &'s Shelf<T>,
+    place: usize,
+}
 
 /// Orders what this thread did before what it reads next, for all threads.
 fn after_all() {
@@ -83,11 +125,8 @@ impl<T: Send + Sync> Shelf<T> {
     /// An empty shelf of `places`; `None` without the memory.
     #[must_use]
     pub fn new(places: usize) -> Option<Shelf<T>> {
-        let mut empty = Vec::new();
-        empty.try_reserve_exact(places).ok()?;
-        empty.resize_with(places, || AtomicPtr::new(std::ptr::null_mut()));
         Some(Shelf {
-            places: empty.into_boxed_slice(),
+            places: Array::new(places)?,
             phase: AtomicU64::new(0),
             visitors: (0..STRIPES)
                 .map(|_| CachePadded::new([AtomicU64::new(0), AtomicU64::new(0)]))
@@ -144,28 +183,40 @@ impl<T: Send + Sync> Shelf<T> {
             .is_ok()
     }
 
-    #[inline(always)]
-    fn at(&self, place: usize) -> *mut T {
-        // Acquire: pairs with the Release of `put`.
-        self.places[place].load(Ordering::Acquire)
-    }
-
     /// The calling thread is on a visit: it must not wait.
     #[must_use]
     pub fn is_visiting(&self) -> bool {
         inside::depth(self.token()).0 > 0
     }
 
-    /// Puts a thing on the shelf, and takes off what was there.
-    pub fn put(&self, place: usize, thing: Box<T>) -> Option<Taken<T>> {
-        let before = self.places[place].swap(Box::into_raw(thing), Ordering::AcqRel);
-        (!before.is_null()).then_some(Taken(before))
+    /// Puts a thing on the shelf.
+    ///
+    /// # Errors
+    /// Gives it back when the place is not free.
+    pub fn put(&self, place: usize, thing: T) -> Result<(), T> {
+        let place = &self.places[place];
+        // Acquire: pairs with the Release of `wait`, which has read what was there.
+        let free =
+            place
+                .state
+                .compare_exchange(EMPTY, FILLING, Ordering::Acquire, Ordering::Relaxed);
+        if free.is_err() {
+            return Err(thing);
+        }
+        // SAFETY: this thread alone has the place while it is FILLING, and there is nothing to drop.
+        unsafe { place.thing().write(thing) };
+        // Release: whoever sees that it is full sees what is there.
+        place.state.store(FULL, Ordering::Release);
+        Ok(())
     }
 
     /// Takes a thing off.
-    pub fn take(&self, place: usize) -> Option<Taken<T>> {
-        let before = self.places[place].swap(std::ptr::null_mut(), Ordering::AcqRel);
-        (!before.is_null()).then_some(Taken(before))
+    pub fn take(&self, place: usize) -> Option<Taken<'_, T>> {
+        let state = &self.places[place].state;
+        state
+            .compare_exchange(FULL, TAKEN, Ordering::AcqRel, Ordering::Relaxed)
+            .ok()?;
+        Some(Taken { shelf: self, place })
     }
 
     /// Waits until every visit is over that began before this call. Not to be called on a visit.
@@ -186,17 +237,23 @@ impl<T: Send + Sync> Shelf<T> {
         }
     }
 
-    /// What was taken off becomes the caller's, after everybody has left who may have seen it. Not to
-    /// be called on a visit.
-    pub fn wait(&self, taken: Vec<Taken<T>>) -> Vec<Box<T>> {
-        if taken.is_empty() {
+    /// What was taken off becomes the caller's, after everybody has left who may have seen it, and its
+    /// places are free again. Not to be called on a visit, and with nothing of another shelf.
+    pub fn wait(&self, taken: Vec<Taken<'_, T>>) -> Vec<T> {
+        let own = taken.iter().all(|taken| std::ptr::eq(taken.shelf, self));
+        debug_assert!(own);
+        if taken.is_empty() || !own {
             return Vec::new();
         }
         self.wait_for_visitors();
-        let own = taken.into_iter().map(|Taken(thing)| {
-            // SAFETY: `put` made the pointer from a box, exactly one `Taken` came of it, and no visitor
-            // that could have seen it is left.
-            unsafe { Box::from_raw(thing) }
+        let own = taken.into_iter().map(|taken| {
+            let place = &self.places[taken.place];
+            // SAFETY: the place was full and is TAKEN, of which this `Taken` is the only one; no visitor
+            // that could have seen the thing is left, and it is read this once.
+            let thing = unsafe { place.thing().read() };
+            // Release: whoever fills the place does so after it was read.
+            place.state.store(EMPTY, Ordering::Release);
+            thing
         });
         own.collect()
     }
@@ -207,24 +264,23 @@ impl<T: Send + Sync> Visit<'_, T> {
     #[must_use]
     #[inline(always)]
     pub fn get(&self, place: usize) -> Option<&T> {
-        let thing = self.shelf.at(place);
-        // SAFETY: the pointer is null or came from a box that nobody owns as long as this visit lasts:
-        // `wait` gives it away only after the visit, which was announced before the pointer was read.
-        unsafe { thing.as_ref() }
+        let place = &self.shelf.places[place];
+        // Acquire: pairs with the Release of `put`.
+        if place.state.load(Ordering::Acquire) != FULL {
+            return None;
+        }
+        // SAFETY: what is in a full place is written, and nobody owns it as long as this visit lasts: `wait`
+        // gives it away only after the visit, which was announced before the state was read.
+        Some(unsafe { &*place.thing() })
     }
 
-    /// Asks for the line that says what is in a place.
+    /// Asks for so many lines of what is in a place, if there is such a place.
     #[inline(always)]
-    pub fn prefetch_place(&self, place: usize) {
-        super::line::prefetch(&raw const self.shelf.places[place]);
-    }
-
-    /// Asks for lines of what is in a place, by their offsets.
-    #[inline(always)]
-    pub fn prefetch<const LINES: usize>(&self, place: usize, offsets: [usize; LINES]) {
-        let thing = self.shelf.at(place).cast_const();
-        for offset in offsets {
-            super::line::prefetch(thing.wrapping_byte_add(offset));
+    pub fn prefetch(&self, place: usize, lines: usize) {
+        if let Some(place) = self.shelf.places.get(place) {
+            for line in 0..lines {
+                super::line::prefetch(std::ptr::from_ref(place).wrapping_byte_add(line * LINE));
+            }
         }
     }
 
@@ -248,11 +304,10 @@ impl<T> Drop for Visit<'_, T> {
 
 impl<T> Drop for Shelf<T> {
     fn drop(&mut self) {
-        for place in &mut *self.places {
-            let thing = place.load(Ordering::Relaxed);
-            if !thing.is_null() {
-                // SAFETY: from a box, still on the shelf, and nobody else has the shelf.
-                drop(unsafe { Box::from_raw(thing) });
+        for place in &*self.places {
+            if matches!(place.state.load(Ordering::Relaxed), FULL | TAKEN) {
+                // SAFETY: it was written and not read back, and nobody else has the shelf.
+                unsafe { place.thing().drop_in_place() };
             }
         }
     }
@@ -260,13 +315,14 @@ impl<T> Drop for Shelf<T> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{Shelf, Ticket};
+    use super::{LINE, Place, Shelf, Ticket};
     use crate::sync::{AtomicU64, Ordering, StdArc};
 
     #[test]
     fn what_is_taken_off_is_the_takers_and_gone_for_visitors() {
         let shelf = Shelf::new(2).expect("memory");
-        assert!(shelf.put(1, Box::new(7)).is_none());
+        assert_eq!(shelf.put(1, 7), Ok(()));
+        assert_eq!(shelf.put(1, 8), Err(8));
         {
             let visit = shelf.visit();
             assert_eq!((visit.get(0), visit.get(1)), (None, Some(&7)));
@@ -275,7 +331,16 @@ mod tests {
         assert!(!shelf.is_visiting());
         let taken = shelf.take(1).into_iter().collect();
         assert_eq!(shelf.visit().get(1), None);
-        assert_eq!(shelf.wait(taken), [Box::new(7)]);
+        // The place is not free before nobody can see what was there.
+        assert_eq!(shelf.put(1, 8), Err(8));
+        assert_eq!(shelf.wait(taken), [7]);
+        assert_eq!(shelf.put(1, 8), Ok(()));
+    }
+
+    #[test]
+    fn a_thing_follows_the_word_that_says_it_is_there() {
+        assert_eq!(std::mem::offset_of!(Place<[u64; 23]>, thing), 8);
+        assert_eq!(size_of::<Place<[u64; 23]>>(), 3 * LINE);
     }
 
     #[test]
@@ -302,18 +367,21 @@ mod tests {
                     while done.load(Ordering::Relaxed) == 0 {
                         let visit = shelf.visit();
                         if let Some(thing) = visit.get(0) {
-                            // It is zero as long as it may be seen.
-                            assert_eq!(thing.load(Ordering::Relaxed), 0);
+                            // It stays the same as long as it may be seen.
+                            let before = thing.load(Ordering::Relaxed);
+                            std::hint::spin_loop();
+                            assert_eq!(thing.load(Ordering::Relaxed), before);
                         }
                     }
                 })
             })
             .collect();
         for _ in 0..ROUNDS {
-            let taken = shelf.put(0, Box::new(AtomicU64::new(0)));
-            for thing in shelf.wait(taken.into_iter().collect()) {
-                thing.store(1, Ordering::Relaxed);
-            }
+            shelf.put(0, AtomicU64::new(0)).expect("it is free");
+            drop(shelf.wait(shelf.take(0).into_iter().collect()));
+            // Whoever sees this one came after the other was gone.
+            shelf.put(0, AtomicU64::new(1)).expect("it is free again");
+            drop(shelf.wait(shelf.take(0).into_iter().collect()));
         }
         done.store(1, Ordering::Relaxed);
         for reader in readers {
@@ -328,27 +396,27 @@ mod models {
     use super::Shelf;
     use crate::sync::{Arc, AtomicU64, Ordering, Site, harms_bounded, thread};
 
-    /// A reader visits twice while a writer takes off what was there: harm is a thing that changes
-    /// under the reader's eyes.
+    /// A reader visits while a writer replaces what was there: harm is a thing that changes under the
+    /// reader's eyes.
     fn scenario() -> bool {
         let shelf = Arc::new(Shelf::<AtomicU64>::new(1).expect("memory"));
-        assert!(shelf.put(0, Box::new(AtomicU64::new(0))).is_none());
+        shelf.put(0, AtomicU64::new(0)).expect("it is free");
+        // Made before the reader begins: the model minds who reads what was made beside it.
+        let next = AtomicU64::new(1);
         let reader = {
             let shelf = shelf.clone();
             thread::spawn(move || {
                 let visit = shelf.visit();
                 visit.get(0).is_some_and(|thing| {
-                    // The writer's mark means: nobody sees this any more.
+                    let before = thing.load(Ordering::Relaxed);
                     thread::yield_now();
-                    thing.load(Ordering::Relaxed) != 0
+                    thing.load(Ordering::Relaxed) != before
                 })
             })
         };
         let taken = shelf.take(0);
         let own = shelf.wait(taken.into_iter().collect());
-        for thing in &own {
-            thing.store(1, Ordering::Relaxed);
-        }
+        shelf.put(0, next).expect("it is free again");
         let harmed = reader.join().expect("no panic");
         drop(own);
         harmed

@@ -435,8 +435,8 @@ fn no_packet_is_handled_by_a_flow_after_it_was_revoked() {
                     });
                     match seen {
                         Some(flow) => {
-                            let Action::Output(round) = flow.made.rest[0] else {
-                                panic!("{:?}", flow.made.rest);
+                            let Action::Output(round) = flow.made().rest[0] else {
+                                panic!("{:?}", flow.made().rest);
                             };
                             assert!(u64::from(round) >= from, "{round} after {from}");
                             carried.fetch_add(1, Ordering::Relaxed);
