@@ -165,21 +165,21 @@ fn first_search_in_a_full_range(bencher: Bencher) {
         .bench_local_refs(Range::choose);
 }
 
-/// What a connection that comes or goes pays while no range is dense.
+/// What a connection that ends pays while no range is dense.
 #[divan::bench]
-fn changed_while_nothing_is_dense(bencher: Bencher) {
+fn an_end_while_nothing_is_dense(bencher: Bencher) {
     let range = Range::new(10, 1 << 20);
     let tuple = original(1);
     bencher.bench_local(|| {
         range
             .allocator
-            .changed(&tuple, &tuple.reversed(), &range.truth)
+            .went(&tuple, &tuple.reversed(), &range.truth)
     });
 }
 
 /// What it pays when the range it belongs to is dense.
 #[divan::bench]
-fn changed_in_a_dense_range(bencher: Bencher) {
+fn an_end_in_a_dense_range(bencher: Bencher) {
     let mut range = Range::new(99, 1 << 20);
     range.settle();
     let tuple = original(1);
@@ -191,7 +191,7 @@ fn changed_in_a_dense_range(bencher: Bencher) {
     bencher.bench_local(|| {
         range
             .allocator
-            .changed(&reply.reversed(), &reply, &range.truth)
+            .went(&reply.reversed(), &reply, &range.truth)
     });
 }
 

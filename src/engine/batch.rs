@@ -23,12 +23,13 @@
 use super::Engine;
 use super::action::Action;
 use super::config::{Profile, Switches};
-use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, Pass, state};
+use super::descriptor::{Descriptor, Metadata, Modified, state};
 use super::events::{Before, Ending};
 use super::express::Straight;
 use super::flow::FlowTableRef;
 use super::follow;
 use super::fragments::Fragments;
+use super::look::parsing;
 use super::slot::{Others, Prepared, STAGE, Slot, with_slots};
 use super::statistics::{Counter, Tally};
 use super::translate;
@@ -36,13 +37,13 @@ use crate::alg::expect::Parent;
 use crate::clock::Time;
 use crate::nat::Binding;
 use crate::offload::dispatch::Dispatch;
-use crate::packet::{self, Facts, Hints, Transport, fragment, proto};
+use crate::packet::{self, Facts, Transport, fragment, proto};
 use crate::reason::Reason;
 use crate::sync::processor::Loop;
 use crate::table::{At, Flags, Guard, Name, Probe};
 use crate::track::timeout::Class;
 use crate::track::{self, Outcome, handover};
-use crate::tuple::{Direction, Key, Tuple};
+use crate::tuple::{Direction, Tuple};
 
 /// Connections that are not held to their window: packets of them may have gone by unseen.
 pub(super) const LIBERAL: Flags = Flags::LIBERAL.and(Flags::HELD).and(Flags::RELEARN);
@@ -73,23 +74,6 @@ pub(super) struct Batch<'e> {
     pub(super) dispatch: Dispatch<'e>,
     /// The flow table of the zone.
     pub(super) flow_table: Option<FlowTableRef>,
-}
-
-/// What a parser must do, by profile, and whether it verifies checksums.
-#[inline(always)]
-fn parsing(profile: Profile, verify_checksums: bool) -> &'static packet::Options {
-    const fn options(verify_checksums: bool, kernel: bool) -> packet::Options {
-        packet::Options {
-            verify_checksums,
-            sack: kernel,
-            netfilter: kernel,
-        }
-    }
-    static OPTIONS: [[packet::Options; 2]; 2] = [
-        [options(false, false), options(true, false)],
-        [options(false, true), options(true, true)],
-    ];
-    &OPTIONS[usize::from(profile != Profile::Ovs)][usize::from(verify_checksums)]
 }
 
 /// What became of a packet whose connection was looked for.
@@ -287,84 +271,6 @@ impl<'e> Batch<'e> {
                 self.decide(packet, slot, others, fragments);
             }
         }
-    }
-
-    /// Stage 1 for one packet.
-    #[inline(always)]
-    fn prepare<P: Descriptor>(&self, packet: &P, slot: &mut Slot<'e>, others: &mut Others) {
-        let before = packet.pass();
-        if before.state == state::INV {
-            slot.prepared = Prepared::Refused;
-        } else if self.is_cached(&before) {
-            self.engine.table.prefetch_record(before.connection);
-            slot.prepared = Prepared::Cached;
-        } else {
-            self.look(packet, slot, others);
-        }
-    }
-
-    /// A packet whose last pass was this one carries its connection.
-    #[inline(always)]
-    pub(super) fn is_cached(&self, before: &Pass) -> bool {
-        before.connection != ConnectionId::NONE
-            && before.zone == self.action.zone
-            && !self.action.force
-    }
-
-    /// Parses a packet and begins its look-up.
-    #[inline(always)]
-    fn look<P: Descriptor>(&self, packet: &P, slot: &mut Slot<'e>, others: &mut Others) {
-        if self
-            .look_at_plain(packet.bytes(), &packet.hints(), slot)
-            .is_none()
-        {
-            self.look_closely(packet, slot, others);
-            slot.hash = self.engine.table.hash(&slot.key);
-        }
-        slot.place = self.engine.table.prefetch(slot.hash);
-    }
-
-    /// Parses and hashes a packet that is plain.
-    #[inline(always)]
-    pub(super) fn look_at_plain(
-        &self,
-        bytes: &[u8],
-        hints: &Hints,
-        slot: &mut Slot<'e>,
-    ) -> Option<()> {
-        let (l3, first) = packet::ip_header(bytes, hints)?;
-        // Each key is hashed where it was made: of known family, and in registers. Read back from the
-        // slot, two words at once, it would have to wait for the stores of both.
-        if first == packet::PLAIN {
-            let plain = packet::plain_v4(bytes, l3, hints, self.parse)?;
-            let (key, side) = Key::of_plain_v4(&plain, self.action.zone);
-            slot.hash = self.engine.table.hash(&key);
-            (slot.key, slot.side, slot.segment) = (key, side, plain.segment);
-        } else {
-            let plain = packet::plain_v6(bytes, l3, hints, self.parse)?;
-            let (key, side) = Key::of_plain_v6(&plain, self.action.zone);
-            slot.hash = self.engine.table.hash(&key);
-            (slot.key, slot.side, slot.segment) = (key, side, plain.segment);
-        }
-        slot.prepared = Prepared::Plain;
-        Some(())
-    }
-
-    /// Parses any packet.
-    #[inline(never)]
-    fn look_closely<P: Descriptor>(&self, packet: &P, slot: &mut Slot<'e>, others: &mut Others) {
-        let (bytes, hints) = (packet.bytes(), packet.hints());
-        slot.prepared = match packet::parse(bytes, &hints, self.parse) {
-            Err(malformed) => Prepared::Malformed(malformed.reason),
-            Ok(facts) => match Tuple::of(&facts, self.action.zone) {
-                None => Prepared::Malformed(Reason::IcmpType),
-                Some(tuple) => {
-                    (slot.key, slot.side) = tuple.key();
-                    others.push(facts);
-                    Prepared::Other(others.len() as u8 - 1)
-                }
-            },
-        };
     }
 
     /// Stage 3 for a packet that does not go straight.

@@ -24,6 +24,7 @@ mod flow_lookup;
 mod follow;
 pub mod fragments;
 pub mod listing;
+mod look;
 pub mod merging;
 pub mod offload;
 mod plain;
