@@ -102,6 +102,7 @@ reasons! {
     NatExhausted = 67, "no free address and port is left in the NAT range";
     NoMemory = 68, "no memory for another connection";
     NatFamily = 69, "the NAT range is of the other address family";
+    ReplyTaken = 70, "packets of its reply direction belong to another connection";
     // Why it could not be handled.
     ReadOnly = 80, "the packet must be rewritten but is read-only";
     NoRoom = 81, "the packet must grow but has no room";

@@ -38,6 +38,7 @@ use crate::clock::Time;
 use crate::nat::Binding;
 use crate::offload::dispatch::Dispatch;
 use crate::packet::{self, Facts, Transport, fragment, proto};
+use crate::policy::limits::Lot;
 use crate::reason::Reason;
 use crate::sync::processor::Loop;
 use crate::table::{At, Flags, Guard, Name, Probe};
@@ -70,6 +71,8 @@ pub(super) struct Batch<'e> {
     pub(super) observed: u32,
     /// The present packet's connection as it was, for those who want to know of changes.
     pub(super) before: Option<Before>,
+    /// Room in the zone for connections that this call stores.
+    pub(super) lot: Lot<'e>,
     /// What offload providers are to be told.
     pub(super) dispatch: Dispatch<'e>,
     /// The flow table of the zone.
@@ -110,13 +113,11 @@ impl<'e> Batch<'e> {
     pub(super) fn new(engine: &'e Engine, action: &'e Action, now: Time) -> Batch<'e> {
         let switches = engine.settings.read();
         let flow_table = engine.flows.of(action.zone);
+        let epoch = engine.table.zones().epoch(action.zone);
         Batch {
             engine,
             action,
-            at: At {
-                now,
-                epoch: engine.table.zones().epoch(action.zone),
-            },
+            at: At { now, epoch },
             parse: parsing(engine.profile, switches.verify_checksums),
             switches,
             track: None,
@@ -126,6 +127,7 @@ impl<'e> Batch<'e> {
             stored: None,
             observed: engine.observers.wanted(),
             before: None,
+            lot: engine.limits.lot(action.zone, epoch),
             dispatch: Dispatch::new(&engine.offload),
             flow_table,
         }

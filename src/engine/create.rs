@@ -173,9 +173,8 @@ impl<'e> Batch<'e> {
     /// Stores a connection if its zone may have one more.
     fn admit_and_store(&mut self, new: &mut New, name: &Name, nat: Option<&Nat>) -> Storing<'e> {
         let engine = self.engine;
-        let (zone, epoch) = (new.original.zone, self.at.epoch);
         let free = || i64::from(engine.table.limit()) - i64::from(engine.table.len());
-        if let Err(refused) = engine.limits.admit(zone, epoch, free) {
+        if let Err(refused) = self.lot.admit(free) {
             self.tally.add(Counter::ZoneFull, 1);
             return Storing::refused(match refused {
                 Refused::Zone => Reason::ZoneLimit,
@@ -184,7 +183,7 @@ impl<'e> Batch<'e> {
         }
         let stored = self.store(new, name, nat);
         if stored.guard.is_none() || stored.lost_to.is_some() {
-            engine.limits.release(zone, epoch);
+            self.lot.give_back();
         }
         stored
     }
@@ -224,6 +223,9 @@ impl<'e> Batch<'e> {
                     if tries == MOST_TRIES {
                         return Storing::refused(Reason::NoMemory);
                     }
+                }
+                Err(InsertError::ReplyExists) if new.reply.is_none() => {
+                    return Storing::refused(Reason::ReplyTaken);
                 }
                 Err(InsertError::ReplyExists) => {
                     // Another thread took the same reply tuple a moment ago.

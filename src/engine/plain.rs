@@ -134,7 +134,7 @@ impl<'e> Batch<'e> {
     /// whatever stands against it is told by the whole way.
     #[inline]
     fn open<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>) -> Option<()> {
-        let (engine, zone, epoch) = (self.engine, self.action.zone, self.at.epoch);
+        let (engine, zone) = (self.engine, self.action.zone);
         let table = &engine.table;
         if self.observed != 0
             || self.action.nat.is_some()
@@ -169,9 +169,9 @@ impl<'e> Batch<'e> {
             extension: None,
         };
         let free = || i64::from(table.limit()) - i64::from(table.len());
-        engine.limits.admit(zone, epoch, free).ok()?;
+        self.lot.admit(free).ok()?;
         let Ok(mut guard) = table.insert(&new, &slot.name(), &self.at) else {
-            engine.limits.release(zone, epoch);
+            self.lot.give_back();
             return None;
         };
         self.tally.add(Counter::New, 1);

@@ -7,6 +7,10 @@
 //! A zone may also have a *guarantee*: room that no other zone may take. The unused part of all
 //! guarantees is kept as one number, which a zone beyond its own guarantee must leave free.
 //!
+//! Who brings many connections of a zone at a time takes them as a [`Lot`]: a count that several threads
+//! write is a line that goes from core to core. What is left of it is given back at once, and near the
+//! limit there are no lots, so the limit is exact; a count that is read meanwhile may be a lot too high.
+//!
 //! The pages of the 65,536 zones are made when a zone of theirs is first used. Threads: any; nothing
 //! here takes a lock but the making of a page.
 
@@ -17,6 +21,10 @@ const PAGES: usize = 256;
 const PAGE: usize = 256;
 /// No limit of its own.
 const NONE: u32 = u32::MAX;
+/// Connections of a lot.
+const LOT: u32 = 32;
+/// While a zone may have so many more, lots are taken.
+const PLENTY: u32 = 128 * LOT;
 
 /// One zone.
 struct Entry {
@@ -139,6 +147,37 @@ impl Limits {
         Ok(())
     }
 
+    /// Room for connections of a zone in this epoch, of which nothing is taken yet.
+    #[must_use]
+    pub const fn lot(&self, zone: Zone, epoch: u32) -> Lot<'_> {
+        Lot {
+            limits: self,
+            zone,
+            epoch,
+            left: 0,
+            first: true,
+        }
+    }
+
+    /// Counts a lot more in a zone, if there is plenty of room. Returns how many.
+    fn take_lot(&self, zone: Zone, epoch: u32) -> u32 {
+        let entry = self.entry(zone);
+        let seen = entry.count.load(Ordering::Relaxed);
+        if epoch_of(seen) != epoch
+            || self.limit_of(entry).saturating_sub(seen as u32) < PLENTY
+            || self.guarantees.load(Ordering::Relaxed) != 0
+        {
+            return 0;
+        }
+        let before = entry.count.fetch_add(u64::from(LOT), Ordering::Relaxed);
+        if epoch_of(before) == epoch {
+            return LOT;
+        }
+        // It began anew in between.
+        entry.count.fetch_sub(u64::from(LOT), Ordering::Relaxed);
+        0
+    }
+
     /// A connection that was admitted in this epoch is gone.
     pub fn release(&self, zone: Zone, epoch: u32) {
         self.release_many(zone, epoch, 1);
@@ -240,6 +279,52 @@ impl Limits {
     }
 }
 
+/// Connections of one zone that are admitted by one thread, one after another. What was counted ahead is
+/// given back when this is dropped.
+pub struct Lot<'l> {
+    limits: &'l Limits,
+    zone: Zone,
+    epoch: u32,
+    /// Counted, and not used.
+    left: u32,
+    /// None was admitted yet: most who ask have one.
+    first: bool,
+}
+
+impl Lot<'_> {
+    /// As [`Limits::admit`].
+    ///
+    /// # Errors
+    /// Why not; nothing was counted then.
+    #[inline]
+    pub fn admit(&mut self, free: impl FnOnce() -> i64) -> Result<(), Refused> {
+        if self.left == 0 && !self.first {
+            self.left = self.limits.take_lot(self.zone, self.epoch);
+        }
+        self.first = false;
+        if self.left == 0 {
+            return self.limits.admit(self.zone, self.epoch, free);
+        }
+        self.left -= 1;
+        Ok(())
+    }
+
+    /// A connection that was admitted does not come.
+    #[inline]
+    pub fn give_back(&mut self) {
+        self.limits.release(self.zone, self.epoch);
+    }
+}
+
+impl Drop for Lot<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.left != 0 {
+            self.limits.release_many(self.zone, self.epoch, self.left);
+        }
+    }
+}
+
 fn some(limit: u32) -> Option<u32> {
     (limit != NONE).then_some(limit)
 }
@@ -316,6 +401,65 @@ mod tests {
         assert_eq!(admitted(&limits, 7, 5), 1);
         limits.set_default(None);
         assert_eq!(admitted(&limits, 8, 5), 5);
+    }
+
+    #[test]
+    fn what_is_left_of_a_lot_is_not_counted() {
+        let limits = Limits::new(false);
+        for admitted in [0, 1, 2, LOT, LOT + 3] {
+            let mut lot = limits.lot(admitted as Zone, 0);
+            for _ in 0..admitted {
+                assert_eq!(lot.admit(ROOM), Ok(()));
+            }
+            assert!((admitted..=admitted + LOT).contains(&limits.count(admitted as Zone, 0)));
+            drop(lot);
+            assert_eq!(limits.count(admitted as Zone, 0), admitted);
+        }
+    }
+
+    #[test]
+    fn lots_go_as_far_as_the_limit_and_not_beyond() {
+        let limits = Limits::new(false);
+        let most = PLENTY + 2 * LOT + 5;
+        limits.set(7, Some(most));
+        let (mut one, mut other) = (limits.lot(7, 0), limits.lot(7, 0));
+        let mut admitted = 0;
+        while one.admit(ROOM).is_ok() {
+            admitted += 1;
+            if other.admit(ROOM).is_ok() {
+                admitted += 1;
+            }
+            assert!(limits.count(7, 0) <= most);
+        }
+        assert_eq!(other.admit(ROOM), Err(Refused::Zone));
+        assert_eq!(admitted, most);
+    }
+
+    #[test]
+    fn a_lot_of_a_zone_that_was_flushed_is_counted_nowhere() {
+        let limits = Limits::new(false);
+        let mut lot = limits.lot(7, 0);
+        for _ in 0..3 {
+            assert_eq!(lot.admit(ROOM), Ok(()));
+        }
+        assert_eq!(limits.admit(7, 1, ROOM), Ok(()));
+        for _ in 0..2 * LOT {
+            assert_eq!(lot.admit(ROOM), Ok(()));
+        }
+        drop(lot);
+        assert_eq!(limits.count(7, 1), 1);
+    }
+
+    #[test]
+    fn where_room_is_guaranteed_there_are_no_lots() {
+        let limits = Limits::new(false);
+        limits.set_guarantee(8, 5, |_| 0);
+        let mut lot = limits.lot(7, 0);
+        for admitted in 1..=LOT {
+            assert_eq!(lot.admit(|| 6), Ok(()));
+            assert_eq!(limits.count(7, 0), admitted);
+        }
+        assert_eq!(lot.admit(|| 5), Err(Refused::Reserved));
     }
 
     #[test]

@@ -519,8 +519,17 @@ impl Table {
             flags.set(Flags::REPLY_SOURCE_HIGH, side == Side::High);
         }
         let (chain, reply_chain) = self.lock_chains(hash, reply.map(|(.., hash)| hash));
-        if chain.search(hash, |slot| self.claims(slot, key, side, at)) {
+        // Without a key of its own the reply direction is that of the other side.
+        let (alone, mut answered) = (reply.is_none(), false);
+        let exists = chain.search(hash, |slot| {
+            answered |= alone && self.claims(slot, key, side.other(), at);
+            self.claims(slot, key, side, at)
+        });
+        if exists {
             return Err(InsertError::Exists);
+        }
+        if answered {
+            return Err(InsertError::ReplyExists);
         }
         if let Some((key, side, hash)) = reply {
             let chain = reply_chain.as_ref().unwrap_or(&chain);

@@ -155,6 +155,16 @@ const fn same_address(ports_in_order: bool) -> bool {
 /// Between the order of a packet, whose source comes first or stands in the high half, and that of a
 /// key, whose low end comes first or stands in the low half; either way.
 impl Side {
+    /// The other end.
+    #[must_use]
+    #[inline]
+    pub const fn other(self) -> Side {
+        match self {
+            Side::Low => Side::High,
+            Side::High => Side::Low,
+        }
+    }
+
     #[inline(always)]
     const fn low_if(low: bool) -> Side {
         if low { Side::Low } else { Side::High }

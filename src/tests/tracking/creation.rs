@@ -184,6 +184,44 @@ fn step_9_a_connection_without_a_free_tuple_leaves_nothing_behind() {
 }
 
 #[test]
+fn step_9_a_connection_whose_replies_are_another_ones_is_not_stored() {
+    let service = |host| NatRange {
+        ports: Some((53, 53)),
+        ..NatRange::address(Ip::v4(host).number())
+    };
+    let behind = Action {
+        nat: Some(Nat {
+            destination: Some(service(2)),
+            ..Nat::default()
+        }),
+        ..COMMIT
+    };
+    let engine = engine();
+    // From 1:5 to 9:53, answered by 2:53.
+    pass(&engine, udp(Ip::v4(1), 5, Ip::v4(9), 53, b"?"), &behind, 0);
+    let straight = || udp(Ip::v4(1), 5, Ip::v4(2), 53, b"?");
+    let back = || udp(Ip::v4(9), 53, Ip::v4(1), 5, b"?");
+    for first in [straight(), back()] {
+        let verdict = reason(&engine, first, &COMMIT);
+        assert_eq!(verdict, (NEW, Reason::ReplyTaken));
+    }
+    assert_eq!((engine.connections(), engine.zone_limit(0).count), (1, 1));
+    // What a translation of the all-zero address is for.
+    let resolving = through(NatRange::address(0));
+    for (first, stored) in [(straight(), 2), (back(), 3)] {
+        let sent = pass(&engine, first, &resolving, 0);
+        assert_eq!(bits(&sent), NEW | state::SNAT);
+        assert_eq!(engine.connections(), stored);
+    }
+    // And when the other one has ended, there is nothing in the way.
+    let engine = self::engine();
+    pass(&engine, udp(Ip::v4(1), 5, Ip::v4(9), 53, b"?"), &behind, 0);
+    engine.flush(Flush::All, Time::default()).expect("all");
+    assert_eq!(bits(&pass(&engine, straight(), &COMMIT, 0)), NEW);
+    assert_eq!(engine.zone_limit(0).count, 1);
+}
+
+#[test]
 fn step_10_the_first_packet_is_translated_itself() {
     let engine = engine();
     let hidden = through(NatRange::address(Ip::v4(9).number()));
