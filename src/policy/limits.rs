@@ -310,17 +310,23 @@ impl Lot<'_> {
     }
 
     /// A connection that was admitted does not come.
-    #[inline]
+    #[cold]
     pub fn give_back(&mut self) {
         self.limits.release(self.zone, self.epoch);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_back_rest(&mut self) {
+        self.limits.release_many(self.zone, self.epoch, self.left);
     }
 }
 
 impl Drop for Lot<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if self.left != 0 {
-            self.limits.release_many(self.zone, self.epoch, self.left);
+            self.give_back_rest();
         }
     }
 }
