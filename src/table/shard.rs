@@ -21,6 +21,7 @@
 //! growth lock if it is free, and splits a few buckets. The work is bounded, and two threads grow
 //! different shards at the same time.
 
+use super::SHARDS;
 use super::bucket::{Bucket, Positions, tag};
 use super::memory::Plane;
 use crate::error::Error;
@@ -47,7 +48,13 @@ struct PoolPlanes {
     all: Vec<Plane<Bucket>>,
     next: *mut Bucket,
     left: usize,
-    spare: Option<Plane<Bucket>>,
+    /// Mapped and touched ahead.
+    spares: Vec<Plane<Bucket>>,
+    /// The largest segment that was asked for, in buckets.
+    largest: usize,
+    /// Buckets that the other shards are about to ask for: they grow alike, so when one of them begins a
+    /// larger segment, all do.
+    coming: usize,
 }
 
 // SAFETY: `next` points into planes of `all`, which are `Send`; nothing else holds it.
@@ -55,6 +62,8 @@ unsafe impl Send for PoolPlanes {}
 
 /// Buckets of a common plane: 2 MiB.
 const PLANE: usize = if cfg!(any(loom, miri)) { 4 } else { 32_768 };
+/// Planes that are made ready at a time.
+const PROVISIONS: usize = 4;
 
 impl Pool {
     pub(super) fn new() -> Pool {
@@ -64,7 +73,9 @@ impl Pool {
                 all: Vec::new(),
                 next,
                 left: 0,
-                spare: None,
+                spares: Vec::new(),
+                largest: 0,
+                coming: 0,
             }),
         }
     }
@@ -72,6 +83,11 @@ impl Pool {
     /// `count` zeroed buckets that live as long as the pool.
     fn segment(&self, count: usize) -> Result<*mut Bucket, Error> {
         let mut planes = lock(&self.planes);
+        if count > planes.largest {
+            planes.largest = count;
+            planes.coming = SHARDS * count;
+        }
+        planes.coming = planes.coming.saturating_sub(count);
         if count > PLANE {
             let plane = Plane::map(count)?;
             let first = plane.as_ptr();
@@ -79,7 +95,7 @@ impl Pool {
             return Ok(first);
         }
         if planes.left < count {
-            let plane = match planes.spare.take() {
+            let plane = match planes.spares.pop() {
                 Some(plane) => plane,
                 None => Plane::map(PLANE)?,
             };
@@ -93,17 +109,28 @@ impl Pool {
         Ok(first)
     }
 
-    /// Keeps a plane mapped and touched ahead.
+    /// Keeps the planes mapped and touched that will soon be used.
     pub(super) fn provision(&self) {
-        {
-            let planes = lock(&self.planes);
-            if planes.spare.is_some() || planes.left > PLANE / 2 {
-                return;
+        for _ in 0..PROVISIONS {
+            {
+                let planes = lock(&self.planes);
+                let wanted = if planes.largest > PLANE {
+                    // The others' segments are planes of their own.
+                    usize::from(planes.left <= PLANE / 2)
+                } else {
+                    let coming = planes.coming.max(PLANE / 2);
+                    coming.saturating_sub(planes.left).div_ceil(PLANE)
+                };
+                if planes.spares.len() >= wanted {
+                    return;
+                }
             }
-        }
-        if let Ok(plane) = Plane::map(PLANE) {
+            // Mapped and touched without the lock.
+            let Ok(plane) = Plane::map(PLANE) else {
+                return;
+            };
             plane.populate(PLANE);
-            lock(&self.planes).spare.get_or_insert(plane);
+            lock(&self.planes).spares.push(plane);
         }
     }
 }
@@ -514,5 +541,33 @@ impl<'s> Locked<'s> {
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
         self.primary.unlock();
+    }
+}
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_one_shard_begins_a_larger_segment_planes_for_all_are_made_ready() {
+        let pool = Pool::new();
+        let spares = || lock(&pool.planes).spares.len();
+        for _ in 0..SHARDS {
+            pool.segment(FIRST).expect("memory");
+        }
+        pool.provision();
+        assert_eq!(spares(), 0, "half a plane is enough");
+        let large = 4 * PLANE / SHARDS;
+        pool.segment(large).expect("memory");
+        pool.provision();
+        assert_eq!(spares(), 4);
+        let mapped = || lock(&pool.planes).all.len();
+        let before = mapped();
+        for _ in 1..SHARDS {
+            pool.segment(large).expect("memory");
+        }
+        assert_eq!((spares(), mapped()), (0, before + 4));
+        pool.provision();
+        assert_eq!(spares(), 0, "most of the last one is left");
     }
 }
