@@ -91,6 +91,18 @@ struct Planes {
     beside: Plane<Beside>,
 }
 
+impl Planes {
+    /// Touches what every connection writes, so that no packet waits for the system to zero it.
+    fn populate(&self) {
+        self.hot.populate(CHUNK);
+        self.cold.populate(CHUNK);
+        self.beside.populate(1);
+        for plane in [&self.wide, &self.extension].into_iter().flatten() {
+            plane.populate(CHUNK);
+        }
+    }
+}
+
 /// Free records of one stripe and family.
 struct Magazine {
     numbers: [u32; 2 * LOT],
@@ -513,9 +525,7 @@ impl Arena {
             };
             // Mapped and touched without the lock.
             if let Ok(planes) = new_planes(family, extension) {
-                planes.hot.populate(CHUNK);
-                planes.cold.populate(CHUNK);
-                planes.beside.populate(1);
+                planes.populate();
                 let mut depot = lock(&self.depot);
                 depot.spare[kind].get_or_insert(planes);
             }
@@ -530,9 +540,7 @@ impl Arena {
             self.add_chunk(&mut depot, Family::V4)?;
             let (first, count) = depot.fresh[Family::V4 as usize];
             let planes = depot.planes.last().expect("a chunk was added");
-            planes.hot.populate(CHUNK);
-            planes.cold.populate(CHUNK);
-            planes.beside.populate(1);
+            planes.populate();
             depot.fresh[Family::V4 as usize] = (0, 0);
             for lot in 0..count / LOT {
                 let first = first + (lot * LOT) as u32;
