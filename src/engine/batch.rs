@@ -410,6 +410,12 @@ impl<'e> Batch<'e> {
         found.map(|(guard, direction)| (guard, direction.opposite()))
     }
 
+    /// A connection whose state is this one is [`Flags::SETTLED`].
+    #[inline(always)]
+    pub(super) fn settles(&self, protocol: u8, words: &[u64; 3]) -> bool {
+        !self.is_kernel() && track::is_settled(protocol, words)
+    }
+
     /// 5: the packet's connection is known: advance its state.
     fn known<P: Descriptor>(
         &mut self,
@@ -507,6 +513,7 @@ impl<'e> Batch<'e> {
         if step.assured {
             changed.insert(Flags::ASSURED);
         }
+        changed.set(Flags::SETTLED, self.settles(facts.proto, &advancing.words));
         if changed != flags {
             flags = changed;
             guard.set_flags(flags);

@@ -89,7 +89,7 @@ pub trait Descriptor {
     fn set_original(&mut self, tuple: Option<&Tuple>);
     /// The caller wants [`Descriptor::set_original`].
     fn wants_original(&self) -> bool;
-    /// The packet collects what it meets, see [`Descriptor::trace`].
+    /// The packet may collect what it meets: [`Descriptor::trace`] says so for certain.
     fn is_traced(&self) -> bool {
         false
     }

@@ -123,19 +123,17 @@ impl<'e> Batch<'e> {
         let table = &self.engine.table;
         let at = &self.at;
         let (guard, direction) = if segment.proto == proto::TCP {
-            let ready = (track::TCP_STATES, track::both_established);
             let (mut guard, direction) =
-                table.find_ready::<TRANSLATED>(probe, key, side, at, WATCHED, ready)?;
+                table.find_with::<TRANSLATED>(probe, key, side, at, Flags::SETTLED, WATCHED)?;
             let tcp = segment.numbers(packet.bytes())?;
-            guard.set_protocol(track::established(guard.protocol(), &tcp, direction)?);
+            guard.set_protocol(track::settled(guard.protocol(), &tcp, direction)?);
             if guard.prolong(self.straight.tcp).is_none() {
                 guard = self.refreshed(guard, Class::TcpEstablished);
             }
             (guard, direction)
         } else {
-            let ready = (track::OTHER_STATE, track::is_answered);
             let (mut guard, direction) =
-                table.find_ready::<TRANSLATED>(probe, key, side, at, WATCHED, ready)?;
+                table.find_with::<TRANSLATED>(probe, key, side, at, Flags::SETTLED, WATCHED)?;
             if guard.prolong(self.straight.udp).is_none() {
                 guard = self.refreshed(guard, Class::OtherBidirectional);
             }
@@ -174,7 +172,7 @@ impl<'e> Batch<'e> {
     ) {
         if packet.wants_original() {
             // None of these connections has a parent whose tuple would be told.
-            verdict::tell_original(packet, &guard);
+            verdict::tell_original(packet, &guard.names());
         }
         let kind = if TRANSLATED {
             translate::kind(guard.flags())

@@ -32,7 +32,7 @@ use crate::merge::statistics::Count;
 use crate::merge::store::Store;
 use crate::packet::tcp_flags::{FIN, RST, SYN};
 use crate::packet::{
-    self, Addresses, Facts, Family, Hints, Plain, Segment, Tcp, Transport, proto, rewrite,
+    self, Addresses, Facts, Family, Hints, Plain, Segment, Start, Tcp, Transport, proto, rewrite,
 };
 use crate::reason::Reason;
 use crate::sync::processor::Loop;
@@ -307,13 +307,31 @@ impl<'e> Batch<'e> {
 
     #[inline(always)]
     fn parse_plain(&self, bytes: &[u8], hints: &Hints, slot: &mut Slot<'_>) -> Option<Parsed> {
-        let (l3, first) = packet::ip_header(bytes, hints)?;
-        if first == packet::PLAIN {
-            let plain = packet::plain_v4(bytes, l3, hints, self.parse)?;
-            slot.keep_plain(Family::V4, &plain, bytes)
-        } else {
-            let plain = packet::plain_v6(bytes, l3, hints, self.parse)?;
-            slot.keep_plain(Family::V6, &plain, bytes)
+        let start = packet::start(bytes, hints)?;
+        match start.protocol {
+            proto::TCP => self.keep_plain::<{ proto::TCP }>(&start, bytes, hints, slot),
+            proto::UDP => self.keep_plain::<{ proto::UDP }>(&start, bytes, hints, slot),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn keep_plain<const PROTO: u8>(
+        &self,
+        start: &Start<'_>,
+        bytes: &[u8],
+        hints: &Hints,
+        slot: &mut Slot<'_>,
+    ) -> Option<Parsed> {
+        match start.family {
+            Family::V4 => {
+                let plain = packet::plain_v4::<PROTO>(start, hints, self.parse)?;
+                slot.keep_plain(Family::V4, &plain, bytes)
+            }
+            Family::V6 => {
+                let plain = packet::plain_v6::<PROTO>(start, hints, self.parse)?;
+                slot.keep_plain(Family::V6, &plain, bytes)
+            }
         }
     }
 

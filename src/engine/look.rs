@@ -8,9 +8,9 @@ use super::batch::Batch;
 use super::config::Profile;
 use super::descriptor::{ConnectionId, Descriptor, Pass, state};
 use super::slot::{Others, Prepared, Slot};
-use crate::packet::{self, Hints};
+use crate::packet::{self, Family, Hints, Segment, Start, proto};
 use crate::reason::Reason;
-use crate::tuple::{Key, Tuple};
+use crate::tuple::{Key, Side, Tuple};
 
 /// What a parser must do, by profile, and whether it verifies checksums.
 #[inline(always)]
@@ -78,22 +78,56 @@ impl<'e> Batch<'e> {
         hints: &Hints,
         slot: &mut Slot<'e>,
     ) -> Option<()> {
-        let (l3, first) = packet::ip_header(bytes, hints)?;
-        // Each key is hashed where it was made: of known family, and in registers. Read back from the
-        // slot, two words at once, it would have to wait for the stores of both.
-        if first == packet::PLAIN {
-            let plain = packet::plain_v4(bytes, l3, hints, self.parse)?;
-            let (key, side) = Key::of_plain_v4(&plain, self.action.zone);
-            slot.hash = self.engine.table.hash(&key);
-            (slot.key, slot.side, slot.segment) = (key, side, plain.segment);
-        } else {
-            let plain = packet::plain_v6(bytes, l3, hints, self.parse)?;
-            let (key, side) = Key::of_plain_v6(&plain, self.action.zone);
-            slot.hash = self.engine.table.hash(&key);
-            (slot.key, slot.side, slot.segment) = (key, side, plain.segment);
+        let start = packet::start(bytes, hints)?;
+        match (start.family, start.protocol) {
+            (Family::V4, proto::TCP) => self.look_at_v4::<{ proto::TCP }>(&start, hints, slot),
+            (Family::V4, proto::UDP) => self.look_at_v4::<{ proto::UDP }>(&start, hints, slot),
+            (Family::V6, proto::TCP) => self.look_at_v6::<{ proto::TCP }>(&start, hints, slot),
+            (Family::V6, proto::UDP) => self.look_at_v6::<{ proto::UDP }>(&start, hints, slot),
+            _ => None,
         }
-        slot.prepared = Prepared::Plain;
+    }
+
+    #[inline(always)]
+    fn look_at_v4<const PROTO: u8>(
+        &self,
+        start: &Start<'_>,
+        hints: &Hints,
+        slot: &mut Slot<'e>,
+    ) -> Option<()> {
+        let plain = packet::plain_v4::<PROTO>(start, hints, self.parse)?;
+        let named = Key::of_plain_v4(&plain, self.action.zone);
+        self.keep(slot, named, plain.segment);
         Some(())
+    }
+
+    #[inline(always)]
+    fn look_at_v6<const PROTO: u8>(
+        &self,
+        start: &Start<'_>,
+        hints: &Hints,
+        slot: &mut Slot<'e>,
+    ) -> Option<()> {
+        let plain = packet::plain_v6::<PROTO>(start, hints, self.parse)?;
+        let named = Key::of_plain_v6(&plain, self.action.zone);
+        self.keep(slot, named, plain.segment);
+        Some(())
+    }
+
+    /// Keeps what is known of a plain packet. Its key is hashed where it was made: of known family, and in
+    /// registers. Read back from the slot, two words at once, it would have to wait for the stores of both.
+    #[inline(always)]
+    fn keep(&self, slot: &mut Slot<'e>, (key, side): (Key, Side), segment: Segment) {
+        slot.hash = self.engine.table.hash(&key);
+        slot.key = key;
+        slot.side = side;
+        // Field by field, as they are read later: to put them together first takes longer.
+        slot.segment.l3 = segment.l3;
+        slot.segment.l4 = segment.l4;
+        slot.segment.len = segment.len;
+        slot.segment.header = segment.header;
+        slot.segment.proto = segment.proto;
+        slot.prepared = Prepared::Plain;
     }
 
     /// Parses any packet.

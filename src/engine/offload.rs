@@ -38,8 +38,16 @@ impl Engine {
     }
 
     pub(super) fn set_tracked_state(&self, guard: &mut Guard<'_>, state: &track::State) {
+        let protocol = guard.ports().0;
+        let settled = self.machine() == track::Machine::Ovs;
+        let mut flags = guard.flags();
+        flags.set(
+            Flags::SETTLED,
+            settled && track::is_settled(protocol, &state.words),
+        );
+        guard.set_flags(flags);
         guard.set_protocol(state.words);
-        if track::uses_extension(self.machine(), guard.ports().0) {
+        if track::uses_extension(self.machine(), protocol) {
             guard.set_extension(state.extension);
         }
     }

@@ -96,6 +96,7 @@ impl<'e> Batch<'e> {
         let mut changed = flags;
         changed.set_if(Flags::SEEN_REPLY, reply);
         changed.set_if(Flags::ASSURED, step.assured);
+        changed.set(Flags::SETTLED, self.settles(slot.segment.proto, &words));
         guard.set_flags(changed);
         if let Some(class) = step.timeout {
             let wait = self.wait(guard.policy(), class, step.at_most);

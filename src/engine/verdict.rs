@@ -8,7 +8,7 @@ use super::slot::Slot;
 use super::translate::{self, Occupied};
 use crate::offload::provider::Changed;
 use crate::packet::{Facts, Transport, proto};
-use crate::table::{Flags, Guard};
+use crate::table::{Flags, Guard, Names};
 use crate::tuple::{Direction, Key, Side};
 
 /// TCP port of FTP's control channel.
@@ -114,8 +114,8 @@ fn is_control_port(guard: &Guard<'_>, direction: Direction) -> bool {
 /// Tells the original tuple of a connection that has no parent. Not in the loop of a batch, and all of it
 /// in one place, where a tuple is made and written in registers.
 #[inline(never)]
-pub(super) fn tell_original<P: Descriptor>(packet: &mut P, guard: &Guard<'_>) {
-    packet.set_original(Some(&guard.original()));
+pub(super) fn tell_original<P: Descriptor>(packet: &mut P, names: &Names<'_>) {
+    packet.set_original(Some(&names.original()));
 }
 
 /// The same of a packet without a connection.

@@ -34,6 +34,12 @@ const _: () = assert!(
 const HEADER_TCP: usize = 20;
 const HEADERS_V4: usize = 20 + HEADER_TCP;
 
+/// The bytes of a packet that has none. Apart, so that all others are not looked at twice.
+#[cold]
+const fn nothing() -> &'static [u8] {
+    &[]
+}
+
 /// Makes a packet as if it had never been tracked.
 pub(super) fn forget(packet: &mut ct_packet) {
     packet.connection = 0;
@@ -52,7 +58,7 @@ impl Descriptor for ct_packet {
     #[inline]
     fn bytes(&self) -> &[u8] {
         if self.data.is_null() {
-            return &[];
+            return nothing();
         }
         // SAFETY: the caller of `conntrack_execute` promises `length` readable bytes at `data`, and
         // `tailroom` more for packets that grew, that nobody else writes during the call; no slice is longer than `isize::MAX`, as `length` has 32
@@ -121,14 +127,11 @@ impl Descriptor for ct_packet {
 
     #[inline]
     fn is_traced(&self) -> bool {
-        if self.trace.is_null() {
-            return false;
-        }
-        self.trace.is_aligned()
+        !self.trace.is_null()
     }
 
     fn trace(&mut self) -> Option<&mut Trace> {
-        if !self.is_traced() {
+        if self.trace.is_null() || !self.trace.is_aligned() {
             return None;
         }
         // SAFETY: the caller promises a trace that no other call uses; `Trace` is transparent around the

@@ -14,7 +14,7 @@ use super::{
 use crate::sync::line;
 
 /// First byte of an IPv4 header without options.
-pub const PLAIN: u8 = 0x45;
+const PLAIN: u8 = 0x45;
 /// Offset of flags and fragment offset.
 const FLAGS_AND_OFFSET: usize = 6;
 /// All of them but "don't fragment" and the reserved bit.
@@ -58,8 +58,9 @@ impl Segment {
     #[must_use]
     #[inline(always)]
     pub fn numbers(&self, bytes: &[u8]) -> Option<Tcp> {
-        let rest = bytes.get(usize::from(self.l4)..)?;
-        let header = rest.first_chunk::<{ tcp::SHORTEST }>()?;
+        let l4 = usize::from(self.l4);
+        let header = bytes.get(l4..l4 + tcp::SHORTEST)?;
+        let header = header.first_chunk::<{ tcp::SHORTEST }>()?;
         Some(Tcp {
             flags: header[tcp::FLAGS] & 0x3f,
             seq: be32(header, tcp::SEQUENCE),
@@ -127,15 +128,32 @@ impl Facts {
 #[must_use]
 #[inline(always)]
 pub fn express(bytes: &[u8], hints: &Hints, options: &Options) -> Option<Facts> {
-    let (l3, first) = ip_header(bytes, hints)?;
-    if first == PLAIN {
-        let plain = plain_v4(bytes, l3, hints, options)?;
-        let addresses = plain.ends.addresses.apart();
-        return Facts::of_plain(Family::V4, addresses, &plain.segment, bytes);
+    let start = start(bytes, hints)?;
+    match start.protocol {
+        proto::TCP => express_of::<{ proto::TCP }>(&start, bytes, hints, options),
+        proto::UDP => express_of::<{ proto::UDP }>(&start, bytes, hints, options),
+        _ => None,
     }
-    let plain = plain_v6(bytes, l3, hints, options)?;
-    let addresses = plain.ends.addresses.apart();
-    Facts::of_plain(Family::V6, addresses, &plain.segment, bytes)
+}
+
+#[inline(always)]
+fn express_of<const PROTO: u8>(
+    start: &Start<'_>,
+    bytes: &[u8],
+    hints: &Hints,
+    options: &Options,
+) -> Option<Facts> {
+    let (addresses, segment) = match start.family {
+        Family::V4 => {
+            let plain = plain_v4::<PROTO>(start, hints, options)?;
+            (plain.ends.addresses.apart(), plain.segment)
+        }
+        Family::V6 => {
+            let plain = plain_v6::<PROTO>(start, hints, options)?;
+            (plain.ends.addresses.apart(), plain.segment)
+        }
+    };
+    Facts::of_plain(start.family, addresses, &segment, bytes)
 }
 
 /// Both addresses of a plain packet: of IPv4 a number with the source in its high half, of IPv6 source
@@ -197,39 +215,59 @@ pub struct Plain<A> {
 }
 
 impl<A: Addresses> Plain<A> {
-    /// The packet between these addresses whose transport header and payload are `segment`, unless
-    /// those are not of the kind that is meant here.
+    /// The packet of this protocol between these addresses whose transport header and payload are
+    /// `segment`, unless those are not of the kind that is meant here.
     #[inline(always)]
-    fn of(
+    fn of<const PROTO: u8>(
         addresses: A,
         segment: &[u8],
-        protocol: u8,
-        offsets: (u16, u16),
+        (l3, l4): (u16, u16),
         hints: &Hints,
         options: &Options,
     ) -> Option<Plain<A>> {
-        let (ports, place) = transport(segment, protocol, offsets, options)?;
+        let (ports, header) = transport::<PROTO>(segment, options)?;
         if !vouched(hints.l4_checksum, options) {
             // RFC 768: a datagram without a checksum has zero in its place.
             let absent = A::CHECKSUM_IS_OPTIONAL
-                && protocol == proto::UDP
+                && PROTO == proto::UDP
                 && u16_at(segment, udp::CHECKSUM) == Some(0);
-            let pseudo = || addresses.pseudo(protocol, segment.len() as u32);
+            let pseudo = || addresses.pseudo(PROTO, segment.len() as u32);
             if hints.l4_checksum == Checksum::Bad || !absent && !sums_up(pseudo(), segment) {
                 return None;
             }
         }
         Some(Plain {
             ends: Ends { addresses, ports },
-            segment: place,
+            segment: Segment {
+                l3,
+                l4,
+                len: segment.len() as u16,
+                header,
+                proto: PROTO,
+            },
         })
     }
 }
 
-/// Where the IP header of a packet begins that may be plain, and its first byte.
+/// A packet that may be plain by its first bytes.
+#[derive(Clone, Copy)]
+pub struct Start<'p> {
+    /// Offset of the IP header.
+    l3: u16,
+    /// From there on.
+    packet: &'p [u8],
+    /// IPv4 without options, or IPv6.
+    pub family: Family,
+    /// What follows the IP header.
+    pub protocol: u8,
+}
+
+/// Looks where the IP header of a packet begins, and whether the packet may be plain. Whoever goes on does
+/// so for each protocol apart: what one function learns of both would have to be told apart again and
+/// again.
 #[must_use]
 #[inline(always)]
-pub fn ip_header(bytes: &[u8], hints: &Hints) -> Option<(u16, u8)> {
+pub fn start<'p>(bytes: &'p [u8], hints: &Hints) -> Option<Start<'p>> {
     let l3 = match hints.l3 {
         Some(l3) => l3,
         None => ether::untagged_ip_offset(bytes)?,
@@ -238,19 +276,33 @@ pub fn ip_header(bytes: &[u8], hints: &Hints) -> Option<(u16, u8)> {
     if l3 > u16::MAX - ipv6::HEADER as u16 {
         return None;
     }
-    Some((l3, *bytes.get(usize::from(l3))?))
-}
-
-/// Reads the headers of an IPv4 packet whose IP header is at `l3`. `None`: it is not of the kind that
-/// is meant here.
-#[must_use]
-#[inline(always)]
-pub fn plain_v4(bytes: &[u8], l3: u16, hints: &Hints, options: &Options) -> Option<Plain<u64>> {
     let packet = bytes.get(usize::from(l3)..)?;
     let header = packet.first_chunk::<{ ipv4::SHORTEST }>()?;
+    let (family, protocol) = match header[0] {
+        PLAIN => (Family::V4, header[PROTOCOL]),
+        first if first >> 4 == 6 => (Family::V6, header[ipv6::NEXT_HEADER]),
+        _ => return None,
+    };
+    Some(Start {
+        l3,
+        packet,
+        family,
+        protocol,
+    })
+}
+
+/// Reads the headers of an IPv4 packet of this protocol. `None`: it is not of the kind that is meant here.
+#[must_use]
+#[inline(always)]
+pub fn plain_v4<const PROTO: u8>(
+    start: &Start<'_>,
+    hints: &Hints,
+    options: &Options,
+) -> Option<Plain<u64>> {
+    let header = start.packet.first_chunk::<{ ipv4::SHORTEST }>()?;
     let total = usize::from(be16(header, ipv4::TOTAL_LENGTH));
-    let fragmented = be16(header, FLAGS_AND_OFFSET) & FRAGMENTED != 0;
-    if header[0] != PLAIN || fragmented || total > packet.len() || total < ipv4::SHORTEST {
+    let segment = start.packet.get(ipv4::SHORTEST..total)?;
+    if be16(header, FLAGS_AND_OFFSET) & FRAGMENTED != 0 {
         return None;
     }
     if !vouched(hints.ip_checksum, options)
@@ -260,81 +312,56 @@ pub fn plain_v4(bytes: &[u8], l3: u16, hints: &Hints, options: &Options) -> Opti
         return None;
     }
     let addresses = u64::from_be_bytes(field(header, ipv4::SOURCE));
-    let segment = &packet[ipv4::SHORTEST..total];
-    let offsets = (l3, l3 + ipv4::SHORTEST as u16);
-    let protocol = header[PROTOCOL];
-    Plain::of(addresses, segment, protocol, offsets, hints, options)
+    let offsets = (start.l3, start.l3 + ipv4::SHORTEST as u16);
+    Plain::of::<PROTO>(addresses, segment, offsets, hints, options)
 }
 
-/// Reads the headers of an IPv6 packet whose IP header is at `l3`. `None`: it is not of the kind that
-/// is meant here.
+/// Reads the headers of an IPv6 packet of this protocol. `None`: it is not of the kind that is meant here.
 #[must_use]
 #[inline(always)]
-pub fn plain_v6(
-    bytes: &[u8],
-    l3: u16,
+pub fn plain_v6<const PROTO: u8>(
+    start: &Start<'_>,
     hints: &Hints,
     options: &Options,
 ) -> Option<Plain<[u128; 2]>> {
-    let packet = bytes.get(usize::from(l3)..)?;
-    let header = packet.first_chunk::<{ ipv6::HEADER }>()?;
+    let header = start.packet.first_chunk::<{ ipv6::HEADER }>()?;
     let payload = usize::from(be16(header, ipv6::PAYLOAD_LENGTH));
-    if header[0] >> 4 != 6 {
-        return None;
-    }
     let addresses = [
         u128::from_be_bytes(field(header, ipv6::SOURCE)),
         u128::from_be_bytes(field(header, ipv6::DESTINATION)),
     ];
-    let segment = packet.get(ipv6::HEADER..ipv6::HEADER + payload)?;
-    let offsets = (l3, l3 + ipv6::HEADER as u16);
-    let protocol = header[ipv6::NEXT_HEADER];
-    Plain::of(addresses, segment, protocol, offsets, hints, options)
+    let segment = start.packet.get(ipv6::HEADER..ipv6::HEADER + payload)?;
+    let offsets = (start.l3, start.l3 + ipv6::HEADER as u16);
+    Plain::of::<PROTO>(addresses, segment, offsets, hints, options)
 }
 
-/// Ports, and where the transport header at `l4` ends.
+/// Ports, and the length of the transport header.
 #[inline(always)]
-fn transport(
-    segment: &[u8],
-    protocol: u8,
-    (l3, l4): (u16, u16),
-    options: &Options,
-) -> Option<(u32, Segment)> {
-    let (header, ports) = match protocol {
-        proto::TCP => {
-            let tcp = segment.first_chunk::<{ tcp::SHORTEST }>()?;
-            let header = tcp::header_len(tcp);
-            // Selective acknowledgements stand in the options.
-            let plain = header == tcp::SHORTEST || !options.sack;
-            if header < tcp::SHORTEST || header > segment.len() || !plain {
-                return None;
-            }
-            if header != tcp::SHORTEST && tcp[tcp::FLAGS] & tcp_flags::SYN != 0 {
-                // Its options are read later, and may be in the next line.
-                line::prefetch(segment.as_ptr().wrapping_add(header - 1));
-            }
-            (header, be32(tcp, 0))
+fn transport<const PROTO: u8>(segment: &[u8], options: &Options) -> Option<(u32, u8)> {
+    let (header, ports) = if PROTO == proto::TCP {
+        let tcp = segment.first_chunk::<{ tcp::SHORTEST }>()?;
+        let header = tcp::header_len(tcp);
+        // Selective acknowledgements stand in the options.
+        let plain = header == tcp::SHORTEST || !options.sack;
+        if header < tcp::SHORTEST || header > segment.len() || !plain {
+            return None;
         }
-        proto::UDP => {
-            let udp = segment.first_chunk::<{ udp::HEADER }>()?;
-            if usize::from(be16(udp, udp::LENGTH)) != segment.len() {
-                return None;
-            }
-            (udp::HEADER, be32(udp, 0))
+        if header != tcp::SHORTEST && tcp[tcp::FLAGS] & tcp_flags::SYN != 0 {
+            // Its options are read later, and may be in the next line.
+            line::prefetch(segment.as_ptr().wrapping_add(header - 1));
         }
-        _ => return None,
+        (header, be32(tcp, 0))
+    } else {
+        let udp = segment.first_chunk::<{ udp::HEADER }>()?;
+        if usize::from(be16(udp, udp::LENGTH)) != segment.len() {
+            return None;
+        }
+        (udp::HEADER, be32(udp, 0))
     };
     if ports >> 16 == 0 || ports & 0xffff == 0 {
         return None;
     }
-    let place = Segment {
-        l3,
-        l4,
-        len: segment.len() as u16,
-        header: header as u8,
-        proto: protocol,
-    };
-    Some((ports, place))
+    Some((ports, header as u8))
 }
 
 /// Nobody need look at a checksum: it is good or to be completed, whose numbers are the odd ones.

@@ -29,7 +29,7 @@ mod udp;
 
 use crate::reason::Reason;
 
-pub use express::{Addresses, Ends, PLAIN, Plain, Segment, express, ip_header, plain_v4, plain_v6};
+pub use express::{Addresses, Ends, Plain, Segment, Start, express, plain_v4, plain_v6, start};
 pub use parse::{parse, parse_into};
 
 /// The address family of a packet or connection.

@@ -614,15 +614,29 @@ proptest! {
 
 /// The key of a plain packet, as the engine makes it.
 fn plain_key(bytes: &[u8], hints: &Hints, options: &Options) -> Option<(Key, Side, PlainSegment)> {
-    let (l3, first) = ip_header(bytes, hints)?;
-    if first == PLAIN {
-        let plain = plain_v4(bytes, l3, hints, options)?;
-        let (key, side) = Key::of_plain_v4(&plain, 7);
-        return Some((key, side, plain.segment));
+    let start = start(bytes, hints)?;
+    match start.protocol {
+        proto::TCP => plain_key_of::<{ proto::TCP }>(&start, hints, options),
+        _ => plain_key_of::<{ proto::UDP }>(&start, hints, options),
     }
-    let plain = plain_v6(bytes, l3, hints, options)?;
-    let (key, side) = Key::of_plain_v6(&plain, 7);
-    Some((key, side, plain.segment))
+}
+
+fn plain_key_of<const PROTO: u8>(
+    start: &Start<'_>,
+    hints: &Hints,
+    options: &Options,
+) -> Option<(Key, Side, PlainSegment)> {
+    let ((key, side), segment) = match start.family {
+        Family::V4 => {
+            let plain = plain_v4::<PROTO>(start, hints, options)?;
+            (Key::of_plain_v4(&plain, 7), plain.segment)
+        }
+        Family::V6 => {
+            let plain = plain_v6::<PROTO>(start, hints, options)?;
+            (Key::of_plain_v6(&plain, 7), plain.segment)
+        }
+    };
+    Some((key, side, segment))
 }
 
 #[test]
@@ -649,14 +663,16 @@ fn key_and_side_of_a_plain_packet_are_those_of_its_tuple_and_give_its_ends_back(
     let ports = [(9, 9), (2, 4), (4, 2), (0xff00, 0x00ff)];
     for ((src, dst), (sport, dport)) in ends.into_iter().flat_map(|end| ports.map(|p| (end, p))) {
         let bytes = udp(Ip::v4(src), sport, Ip::v4(dst), dport, b"data");
-        let plain = plain_v4(&bytes, 0, &RAW, &VERIFY).expect("it is plain");
+        let started = start(&bytes, &RAW).expect("it is plain");
+        let plain = plain_v4::<{ proto::UDP }>(&started, &RAW, &VERIFY).expect("it is plain");
         let (key, side) = Key::of_plain_v4(&plain, 7);
         let facts = parse(&bytes, &RAW, &VERIFY).expect("it is right");
         assert_eq!((key, side), key_of(facts));
         assert_eq!(key.ends_v4(side), plain.ends);
 
         let bytes = udp(Ip::v6(src), sport, Ip::v6(dst), dport, b"data");
-        let plain = plain_v6(&bytes, 0, &RAW, &VERIFY).expect("it is plain");
+        let started = start(&bytes, &RAW).expect("it is plain");
+        let plain = plain_v6::<{ proto::UDP }>(&started, &RAW, &VERIFY).expect("it is plain");
         let (key, side) = Key::of_plain_v6(&plain, 7);
         let facts = parse(&bytes, &RAW, &VERIFY).expect("it is right");
         assert_eq!((key, side), key_of(facts));

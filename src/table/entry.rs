@@ -75,6 +75,9 @@ impl Flags {
     pub const FLOW: Flags = Flags(1 << 14);
     /// Merged flows of it may carry its packets.
     pub const MERGED: Flags = Flags(1 << 15);
+    /// Its protocol's state is that of an established connection, of which an ordinary packet changes no more
+    /// than numbers.
+    pub const SETTLED: Flags = Flags(1 << 16);
 
     /// Whether all bits of `other` are set.
     #[must_use]

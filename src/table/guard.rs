@@ -62,7 +62,8 @@ impl<'t> Guard<'t> {
 
     /// Its tuples.
     #[inline]
-    pub(super) fn names(&self) -> Names<'t> {
+    #[must_use]
+    pub fn names(&self) -> Names<'t> {
         Names {
             table: self.table,
             number: self.number,

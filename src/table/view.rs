@@ -202,26 +202,24 @@ impl Table {
         })
     }
 
-    /// [`Table::find_probed`] for what is most common, in few steps: a record as of [`Table::view`] whose
-    /// protocol's state is ready by what one word of it says. `None` says nothing.
+    /// [`Table::find_probed`] for what is most common, in few steps: a record as of [`Table::view`], visible
+    /// and locked. `None` says nothing.
     #[must_use]
     #[inline(always)]
-    pub fn find_ready<'t, const TRANSLATED: bool>(
+    pub fn find_with<'t, const TRANSLATED: bool>(
         &'t self,
         probe: Probe<'t>,
         key: &Key,
         side: Side,
         at: &At,
+        with: Flags,
         without: Flags,
-        (word_of_state, is_ready): (usize, impl Fn(u64) -> bool),
     ) -> Option<(Guard<'t>, Direction)> {
-        let any = Flags::default();
-        let (view, direction) = self.view::<TRANSLATED>(probe, key, side, any, without)?;
-        if !is_ready(view.hot.protocol[word_of_state].load(Relaxed)) {
-            return None;
-        }
+        // One that may be carried elsewhere is visible beyond its time.
+        let without = without.and(Flags::HELD);
+        let (view, direction) = self.view::<TRANSLATED>(probe, key, side, with, without)?;
         let guard = view.lock()?;
-        is_visible(guard.hot, guard.flags(), at).then_some((guard, direction))
+        is_visible(guard.hot, Flags::default(), at).then_some((guard, direction))
     }
 
     /// [`Table::fits`] for a record that is not translated.

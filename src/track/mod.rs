@@ -36,7 +36,7 @@ use crate::tuple::Direction;
 use timeout::Class;
 
 pub use other::{STATE as OTHER_STATE, is_answered};
-pub use tcp::{STATES as TCP_STATES, both_established, established};
+pub use tcp::{established, settled};
 
 /// The state of a connection's protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -283,6 +283,18 @@ pub fn advance_tcp(
 #[inline]
 pub fn advance_other(words: &mut [u64; 3], direction: Direction) -> Step {
     other::advance(&mut words[0], direction)
+}
+
+/// A TCP or UDP connection with this state of the Open vSwitch machine is established, and an ordinary packet
+/// changes no more than numbers.
+#[must_use]
+#[inline]
+pub const fn is_settled(protocol: u8, words: &[u64; 3]) -> bool {
+    match protocol {
+        proto::TCP => tcp::both_established(words),
+        proto::UDP => is_answered(words[OTHER_STATE]),
+        _ => false,
+    }
 }
 
 /// A TCP connection as listings show it.

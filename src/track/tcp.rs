@@ -9,7 +9,9 @@
 //! TIME_WAIT, and their order carries meaning.
 //!
 //! Both sides are packed into three words: `low` and `high` of a side in one word each, the rest of
-//! both in the third. A packet unpacks, decides and packs; nothing is written when it is invalid.
+//! both in the third, and beside it the scales that apply to segments without SYN, which follow from what
+//! is known of both: they change with two packets and are asked for by all others. A packet unpacks,
+//! decides and packs; nothing is written when it is invalid.
 //!
 //! One defect of the original is mended: when the answering SYN brings no scale, the opener's window
 //! (already divided by its scale) is multiplied back, which may overflow 16 bits by the rounding. The
@@ -53,6 +55,8 @@ const SCALE_KNOWN: u8 = 0x20;
 const SCALE_UNKNOWN: u8 = 0x10;
 const SCALE_BITS: u8 = 0x0f;
 const SCALE_MAX: u8 = 14;
+/// Where the scale that applies to a side stands in its half of the third word.
+const SHIFT: u32 = 28;
 
 /// How far an acknowledgement may be off, and how far awkward packets may be outside the window.
 const MAX_ACK_WINDOW: u32 = 0xffff + 1500;
@@ -85,11 +89,15 @@ impl Peer {
     }
 
     #[inline]
-    const fn pack(self) -> (u64, u32) {
-        (
-            self.low as u64 | (self.high as u64) << 32,
-            self.window as u32 | (self.scale as u32) << 16 | (self.state as u32) << 24,
-        )
+    const fn numbers(self) -> u64 {
+        self.low as u64 | (self.high as u64) << 32
+    }
+
+    /// Its half of the third word; `shift` is the scale that applies to it.
+    #[inline]
+    const fn rest(self, shift: u8) -> u64 {
+        let (scale, state, shift) = (self.scale as u64, self.state as u64, shift as u64);
+        self.window as u64 | scale << 16 | state << 24 | shift << SHIFT
     }
 
     /// The window scale that the side's SYN brought.
@@ -125,13 +133,10 @@ pub(super) const fn unpack(words: &[u64; 3]) -> [Peer; 2] {
 
 #[inline]
 pub(super) const fn pack(peers: &[Peer; 2]) -> [u64; 3] {
-    let (first, first_rest) = peers[0].pack();
-    let (second, second_rest) = peers[1].pack();
-    [
-        first,
-        second,
-        first_rest as u64 | (second_rest as u64) << 32,
-    ]
+    let [first, second] = peers;
+    let (first_shift, second_shift) = shifts(first, second, 0);
+    let rest = first.rest(first_shift) | second.rest(second_shift) << 32;
+    [first.numbers(), second.numbers(), rest]
 }
 
 /// The scale of a SYN: known, or zero without the option.
@@ -211,7 +216,19 @@ pub(super) fn advance(
 #[must_use]
 #[inline(always)]
 pub fn established(words: [u64; 3], tcp: &Tcp, direction: Direction) -> Option<[u64; 3]> {
-    if tcp.flags & (SYN | FIN | RST | ACK) == ACK && both_established(words[STATES]) {
+    if both_established(&words) {
+        settled(words, tcp, direction)
+    } else {
+        None
+    }
+}
+
+/// [`established`] for a connection of which it is known that both sides are.
+#[must_use]
+#[inline(always)]
+pub fn settled(words: [u64; 3], tcp: &Tcp, direction: Direction) -> Option<[u64; 3]> {
+    debug_assert!(both_established(&words));
+    if tcp.flags & (SYN | FIN | RST | ACK) == ACK {
         inside_window(words, tcp, tcp.payload, direction)
     } else {
         None
@@ -250,14 +267,13 @@ const fn acknowledged(state: u8) -> u8 {
     }
 }
 
-/// The word of a connection's state that [`both_established`] asks.
-pub const STATES: usize = 2;
+/// The word that the states of both sides are in.
+const STATES: usize = 2;
 
 /// Both sides are established.
-#[must_use]
 #[inline(always)]
-pub const fn both_established(word: u64) -> bool {
-    word & BOTH_STATES == BOTH_ESTABLISHED
+pub(super) const fn both_established(words: &[u64; 3]) -> bool {
+    words[STATES] & BOTH_STATES == BOTH_ESTABLISHED
 }
 
 /// All rules, for any packet.
@@ -290,11 +306,10 @@ pub(super) fn advance_by_rules(
         follow(&mut source, &mut target, tcp, options)
     };
     if !matches!(step.outcome, Outcome::Invalid(_)) {
-        let (source_numbers, source_rest) = source.pack();
-        let (target_numbers, target_rest) = target.pack();
+        let [source_numbers, target_numbers, rest] = pack(&[source, target]);
         words[side] = source_numbers;
         words[1 - side] = target_numbers;
-        words[2] = (u64::from(source_rest) | u64::from(target_rest) << 32).rotate_left(turn);
+        words[2] = rest.rotate_left(turn);
     }
     step
 }
@@ -330,26 +345,18 @@ fn inside_window(
     };
     let (sent, allowed) = (source as u32, (source >> 32) as u32);
     let (acked, target_allowed) = (target as u32, (target >> 32) as u32);
-    let (source_scale, target_scale) = ((rest >> 16) as u8, (rest >> 48) as u8);
-    let both = source_scale & target_scale;
-    let (source_shift, target_shift) = if both & SCALE_KNOWN != 0 {
-        (source_scale & SCALE_BITS, target_scale & SCALE_BITS)
-    } else if both & SCALE_UNKNOWN != 0 {
-        (SCALE_MAX, SCALE_MAX)
-    } else {
-        (0, 0)
-    };
+    let (source_shift, target_shift) = (rest as u32 >> SHIFT, rest >> (32 + SHIFT));
     let (seq, end) = if length == 0 {
         (sent, sent)
     } else {
         (tcp.seq, tcp.seq.wrapping_add(length))
     };
     let back = u32::from((rest >> 32) as u16) << target_shift;
-    let skew = acked.wrapping_sub(tcp.ack) as i32;
+    // Between one window ahead and one scaled one behind: a number from zero to their sum.
+    let skew = acked.wrapping_sub(tcp.ack).wrapping_add(MAX_ACK_WINDOW);
     let inside = at_or_after(allowed, end)
         & at_or_after(seq, sent.wrapping_sub(back))
-        & (skew >= -(MAX_ACK_WINDOW as i32))
-        & (skew <= (MAX_ACK_WINDOW << source_shift) as i32);
+        & (skew <= (MAX_ACK_WINDOW << source_shift) + MAX_ACK_WINDOW);
     if !inside {
         return None;
     }

@@ -146,10 +146,11 @@ pub enum Side {
     High = 1,
 }
 
-/// Whether the source is the low end of a packet from an address to itself.
+/// Whether the source is the low end of a packet from an address to itself, by its ports, that of the
+/// source in the high half.
 #[cold]
-const fn same_address(ports_in_order: bool) -> bool {
-    ports_in_order
+const fn by_ports(ports: u32) -> bool {
+    ports >> 16 <= ports & 0xffff
 }
 
 /// Between the order of a packet, whose source comes first or stands in the high half, and that of a
@@ -354,9 +355,13 @@ impl Key {
     #[inline(always)]
     pub fn of_plain_v4(plain: &Plain<u64>, zone: Zone) -> (Key, Side) {
         let Ends { addresses, ports } = plain.ends;
-        let source = addresses >> 32 << 16 | (ports >> 16) as u64;
-        let target = addresses << 32 >> 16 | (ports & 0xffff) as u64;
-        let side = Side::low_if(source <= target);
+        // Of these two numbers the one that begins with the lower address is the lower one.
+        let answer = addresses.rotate_left(32);
+        let side = Side::low_if(if addresses == answer {
+            by_ports(ports)
+        } else {
+            addresses < answer
+        });
         let key = Key {
             address: [side.turn_addresses(addresses), 0, 0, 0],
             tail: side.turn_ports(ports) as u64
@@ -374,9 +379,8 @@ impl Key {
             addresses: [src, dst],
             ports,
         } = plain.ends;
-        let in_order = ports >> 16 <= ports & 0xffff;
         let side = Side::low_if(if src == dst {
-            same_address(in_order)
+            by_ports(ports)
         } else {
             src < dst
         });
