@@ -263,11 +263,13 @@ impl<'e> Batch<'e> {
         for (packet, slot) in packets.iter_mut().zip(slots.iter_mut()) {
             let done = if slot.prepared != Prepared::Plain {
                 None
-            } else if slot.probe.is_none() {
-                self.go_past(packet, slot)
-            } else {
+            } else if !slot.probe.is_none() {
                 let (key, segment) = (&slot.key, &slot.segment);
                 self.go_straight::<P, TRANSLATED>(packet, slot.probe, key, slot.side, segment)
+            } else if slot.probe.is_miss() && !self.action.commit {
+                self.pass_by(packet, slot)
+            } else {
+                self.go_past(packet, slot)
             };
             if done.is_none() {
                 self.decide(packet, slot, others, fragments);

@@ -48,16 +48,13 @@ impl<'e> Batch<'e> {
         let table = &self.engine.table;
         if !self.straight.is_open()
             || packet.is_traced()
+            || !self.action.commit
             || !table.is_missed(slot.place, slot.probe, slot.hash)
         {
             return None;
         }
         let before = self.straight.carried(&packet.pass())?;
-        if self.action.commit {
-            self.begin(packet, slot, before)
-        } else {
-            self.pass_by(packet, slot)
-        }
+        self.begin(packet, slot, before)
     }
 
     /// The packet's connection makes a step.
@@ -202,12 +199,13 @@ impl<'e> Batch<'e> {
         guard
     }
 
-    /// Nobody's packet, which is not to be stored.
-    #[inline(always)]
-    fn pass_by<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>) -> Option<()> {
-        if !self.engine.expectations.is_empty() {
+    /// Deals with nobody's packet, which is not to be stored. `None`: nothing was changed.
+    #[inline(never)]
+    pub(super) fn pass_by<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>) -> Option<()> {
+        if !self.straight.is_open() || packet.is_traced() || !self.engine.expectations.is_empty() {
             return None;
         }
+        self.straight.carried(&packet.pass())?;
         if slot.segment.proto == proto::TCP
             && !track::may_open_tcp(&slot.segment.numbers(packet.bytes())?)
         {

@@ -164,32 +164,48 @@ pub enum InsertError {
 
 /// Where the bucket of a hash was when it was asked for. Only a hint: it may have been split since.
 #[derive(Clone, Copy)]
-pub struct Place<'t>(Option<&'t Bucket>);
+pub struct Place<'t> {
+    bucket: Option<&'t Bucket>,
+    /// How far the shard had grown then.
+    state: u64,
+}
 
 impl Place<'_> {
     /// Nowhere.
-    pub const NONE: Place<'static> = Place(None);
+    pub const NONE: Place<'static> = Place {
+        bucket: None,
+        state: 0,
+    };
 }
 
-/// What the tags of a bucket gave: a record to look at first. Only a hint.
+/// What the tags of a bucket gave: a record to look at first, which is only a hint, or the certainty that
+/// there was none at that moment.
 #[derive(Clone, Copy)]
-pub struct Probe<'t>(Option<Probed<'t>>);
-
-#[derive(Clone, Copy)]
-struct Probed<'t> {
+pub struct Probe<'t> {
+    hot: Option<&'t Hot>,
+    /// That of the record; without one, whether it is certain.
     slot: u32,
-    hot: &'t Hot,
 }
+
+/// Instead of a slot: there is nothing.
+const MISS: u32 = u32::MAX;
 
 impl Probe<'_> {
     /// No hint.
-    pub const NONE: Probe<'static> = Probe(None);
+    pub const NONE: Probe<'static> = Probe { hot: None, slot: 0 };
 
-    /// Whether it is none.
+    /// Whether there is no record to look at.
     #[must_use]
     #[inline(always)]
     pub const fn is_none(&self) -> bool {
-        self.0.is_none()
+        self.hot.is_none()
+    }
+
+    /// Nothing of the hash was in the index at that moment. Only `true` is certain.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_miss(&self) -> bool {
+        self.hot.is_none() && self.slot == MISS
     }
 }
 
@@ -264,7 +280,11 @@ impl Table {
     /// Asks for the bucket line of a hash, and tells where it is.
     #[inline(always)]
     pub fn prefetch(&self, hash: u64) -> Place<'_> {
-        Place(Some(self.shard(hash).prefetch(hash)))
+        let (bucket, state) = self.shard(hash).prefetch(hash);
+        Place {
+            bucket: Some(bucket),
+            state,
+        }
     }
 
     /// Asks for the hot line of a connection.
@@ -279,18 +299,25 @@ impl Table {
     #[must_use]
     #[inline(always)]
     pub fn probe(&self, place: Place<'_>, hash: u64) -> Probe<'_> {
-        let slot = place.0.and_then(|bucket| bucket.first(tag(hash)));
-        Probe(slot.map(|slot| {
-            let number = slot & NUMBER;
-            if slot & TRANSLATED_NODE != 0 {
-                // The reply's key stands there.
-                line::prefetch(self.arena.cold(number));
-            }
-            Probed {
-                slot,
-                hot: self.arena.prefetch(number),
-            }
-        }))
+        let Some(bucket) = place.bucket else {
+            return Probe::NONE;
+        };
+        let Some(slot) = bucket.first(tag(hash)) else {
+            // As `Shard::search` in a chain of one bucket: nothing had left it by a split.
+            let certain = bucket.next() == 0
+                && (self.shard(hash).is_as(place.state) || !takes_step(Site::SearchAgain));
+            let slot = if certain { MISS } else { 0 };
+            return Probe { hot: None, slot };
+        };
+        let number = slot & NUMBER;
+        if slot & TRANSLATED_NODE != 0 {
+            // The reply's key stands there.
+            line::prefetch(self.arena.cold(number));
+        }
+        Probe {
+            hot: Some(self.arena.prefetch(number)),
+            slot,
+        }
     }
 
     /// Nothing of this hash is in the index. Only `true` is certain.
@@ -299,8 +326,8 @@ impl Table {
     pub fn is_missed(&self, place: Place<'_>, probe: Probe<'_>, hash: u64) -> bool {
         // As `Shard::search` in a chain of one bucket: what it says is of the moment when the tags are
         // read, if what belongs there had not left it by a split before.
-        probe.0.is_none()
-            && place.0.is_some_and(|bucket| {
+        probe.is_none()
+            && place.bucket.is_some_and(|bucket| {
                 bucket.first(tag(hash)).is_none()
                     && bucket.next() == 0
                     && (std::ptr::eq(self.shard(hash).address(hash), bucket)
@@ -334,7 +361,10 @@ impl Table {
         side: Side,
         at: &At,
     ) -> Option<(Guard<'_>, Direction)> {
-        self.accept(probe.0?.slot, key, side, at)
+        if probe.is_none() {
+            return None;
+        }
+        self.accept(probe.slot, key, side, at)
     }
 
     #[inline(never)]

@@ -262,13 +262,19 @@ impl Shard {
         Ok(shard)
     }
 
-    /// Asks for the bucket line of a hash.
+    /// Asks for the bucket line of a hash, and tells in which state of the shard it was the right one.
     #[inline(always)]
-    pub(super) fn prefetch(&self, hash: u64) -> &Bucket {
+    pub(super) fn prefetch(&self, hash: u64) -> (&Bucket, u64) {
         let state = self.state.load(Ordering::Acquire);
         let bucket = self.buckets.get(index_in(state, hash));
         line::prefetch(bucket);
-        bucket
+        (bucket, state)
+    }
+
+    /// Nothing was split since this state.
+    #[inline(always)]
+    pub(super) fn is_as(&self, state: u64) -> bool {
+        self.state.load(Ordering::Acquire) == state
     }
 
     /// Shows every slot whose tag fits to `accept`, until it accepts one. `None` is a certain miss:

@@ -16,7 +16,7 @@
 use super::entry::{Flags, Hot, LIVE, LOCK, MILLIS, generation};
 use super::guard::Guard;
 use super::walk::Names;
-use super::{At, NUMBER, Probe, Probed, Table};
+use super::{At, NUMBER, Probe, Table};
 use crate::clock::Time;
 use crate::packet::Family;
 use crate::sync::Ordering::{Acquire, Relaxed};
@@ -154,7 +154,7 @@ impl Table {
         with: Flags,
         without: Flags,
     ) -> Option<(View<'t>, Direction)> {
-        let Probed { slot, hot } = probe.0?;
+        let (hot, slot) = (probe.hot?, probe.slot);
         // Acquire: pairs with the Release of the store that gave the record this word.
         let word = hot.word.load(Acquire);
         let without = if TRANSLATED {
