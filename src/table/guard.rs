@@ -144,12 +144,14 @@ impl<'t> Guard<'t> {
     #[must_use]
     #[inline(always)]
     pub fn prolong(&mut self, until: Time) -> Option<()> {
-        // A policy makes the word larger than any time.
+        // A policy makes the word larger than any time. What is the same already is written again: the line
+        // is ours, and nobody could foresee which packet is the first one of its millisecond.
         let (before, after) = (self.hot.expiry.load(Relaxed), until.as_millis());
-        if before < after {
-            self.hot.expiry.store(after, Relaxed);
+        if before > after {
+            return None;
         }
-        (before <= after).then_some(())
+        self.hot.expiry.store(after, Relaxed);
+        Some(())
     }
 
     /// The index of its timeout policy.

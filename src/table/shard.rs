@@ -21,6 +21,8 @@
 //! growth lock if it is free, and splits a few buckets. The work is bounded, and two threads grow
 //! different shards at the same time.
 
+use std::hint::select_unpredictable;
+
 use super::SHARDS;
 use super::bucket::{Bucket, Positions, tag};
 use super::memory::Plane;
@@ -220,16 +222,15 @@ const fn state(level: u32, split: u32) -> u64 {
     (level as u64) << 32 | split as u64
 }
 
-/// The bucket of a hash in a state.
+/// The bucket of a hash in a state. Without a branch: whether a hash belongs to a bucket that was split
+/// already is as good as random.
 #[inline]
-const fn index_in(state: u64, hash: u64) -> usize {
+fn index_in(state: u64, hash: u64) -> usize {
     let level = (state >> 32) as u32;
     let index = hash & ((1 << level) - 1);
-    if index < state & 0xffff_ffff {
-        (hash & ((1 << (level + 1)) - 1)) as usize
-    } else {
-        index as usize
-    }
+    let split = index < state & 0xffff_ffff;
+    let further = hash & ((1 << (level + 1)) - 1);
+    select_unpredictable(split, further, index) as usize
 }
 
 /// A chain whose lock is held.
