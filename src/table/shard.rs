@@ -1,6 +1,6 @@
 //! One shard of the index: linear hashing, so that growth is a bucket at a time.
 //!
-//! A shard has `2^level` buckets in the current round, of which the first `split` have been split
+//! A shard had `2^level` buckets when the current round began, of which the first few have been split
 //! already: bucket `i` into `i` and `i + 2^level`. When all have been, the level rises and the next
 //! round begins. Buckets never move and are never freed, growth only adds some; so a reader holds
 //! nothing while it reads, and no memory waits for readers to leave. (The textbook way, a new array
@@ -8,6 +8,9 @@
 //!
 //! Buckets lie in segments that double: segment 0 has [`FIRST`] buckets, each further one as many as
 //! all before it. So a shard's directory is a handful of pointers, however large it grows.
+//!
+//! Every packet goes this way, and whether its bucket has been split, or which segment that is in, is
+//! anybody's guess. So nothing here branches on it.
 //!
 //! A reader takes the state word, looks at the bucket that it names, and, when it found nothing, looks
 //! at the state word again: an entry leaves its bucket only by a split, and a split publishes the new
@@ -21,6 +24,8 @@
 //! growth lock if it is free, and splits a few buckets. The work is bounded, and two threads grow
 //! different shards at the same time.
 
+use std::hint::select_unpredictable;
+
 use super::SHARDS;
 use super::bucket::{Bucket, Positions, tag};
 use super::memory::Plane;
@@ -31,13 +36,20 @@ use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering, Site, lock, 
 
 /// Buckets of the first segment.
 pub(super) const FIRST: usize = if cfg!(any(loom, miri)) { 1 } else { 16 };
-const FIRST_LEVEL: u32 = FIRST.trailing_zeros();
 /// Segments of a shard: `FIRST * 2^(SEGMENTS - 1)` buckets.
 const SEGMENTS: usize = if cfg!(loom) { 3 } else { 24 };
+/// Rows of a directory: one for each number of leading zeros that a bucket's number can have.
+const ROWS: usize = if cfg!(loom) {
+    SEGMENTS
+} else {
+    u32::BITS as usize + (FIRST == 1) as usize
+};
+/// Rows that the model goes without.
+const SPARED_ROWS: usize = if cfg!(loom) { 33 - SEGMENTS } else { 0 };
 /// An insert that leaves so many entries in its bucket makes the shard grow.
 const CROWDED: u32 = if cfg!(any(loom, miri)) { 2 } else { 10 };
 /// Buckets that one such insert splits.
-const SPLITS: usize = 2;
+const SPLITS: u32 = 2;
 
 /// Where segments come from: small ones are cut from common planes, so that they share huge pages.
 pub(super) struct Pool {
@@ -137,64 +149,80 @@ impl Pool {
 
 /// Segments of buckets, by number of bucket.
 struct Segments {
-    first: [AtomicPtr<Bucket>; SEGMENTS],
+    /// For each segment, in the row of its buckets' numbers, where bucket 0 would be if all buckets were
+    /// side by side with its own.
+    rows: [AtomicPtr<Bucket>; ROWS],
+    /// Segments that are mapped; they are in order.
+    mapped: AtomicU32,
 }
 
 impl Segments {
     fn new() -> Segments {
         Segments {
-            first: std::array::from_fn(|_| AtomicPtr::default()),
+            rows: std::array::from_fn(|_| AtomicPtr::default()),
+            mapped: AtomicU32::new(0),
         }
     }
 
-    /// Segment and place of a bucket.
+    /// The row of a bucket's segment.
     #[inline]
-    const fn place(index: usize) -> (usize, usize) {
-        if index < FIRST {
-            (0, index)
+    const fn row(index: u32) -> usize {
+        (index | (FIRST as u32 - 1)).leading_zeros() as usize - SPARED_ROWS
+    }
+
+    /// The segment of a bucket.
+    const fn segment(index: u32) -> u32 {
+        u32::BITS - (index / FIRST as u32).leading_zeros()
+    }
+
+    /// The first bucket of a segment, and how many it has.
+    const fn extent(segment: u32) -> (u32, usize) {
+        if segment == 0 {
+            (0, FIRST)
         } else {
-            let level = index.ilog2();
-            ((level - FIRST_LEVEL + 1) as usize, index - (1 << level))
+            let first = FIRST << (segment - 1);
+            (first as u32, first)
         }
     }
 
-    /// Buckets of a segment.
-    const fn len(segment: usize) -> usize {
-        if segment == 0 {
-            FIRST
-        } else {
-            FIRST << (segment - 1)
-        }
+    /// Where a bucket is whose segment is mapped.
+    #[inline]
+    fn at(&self, index: u32) -> *const Bucket {
+        // Relaxed: whoever knows of the index got it from the state word or a header (Acquire), which
+        // were written after the segment's pointer.
+        let zeroth = self.rows[Segments::row(index)].load(Ordering::Relaxed);
+        zeroth.wrapping_add(index as usize)
     }
 
     /// A bucket that exists.
     #[inline]
-    fn get(&self, index: usize) -> &Bucket {
-        let (segment, place) = Segments::place(index);
-        // Relaxed: whoever knows of the index got it from the state word or a header (Acquire), which
-        // were written after the segment's pointer.
-        let bucket = self.first[segment]
-            .load(Ordering::Relaxed)
-            .wrapping_add(place);
+    fn get(&self, index: u32) -> &Bucket {
         // SAFETY: an index comes from a state word or a bucket's header, which name only buckets whose
         // segment was mapped before (`ensure`); segments live as long as the pool of the same table.
-        unsafe { &*bucket }
+        unsafe { &*self.at(index) }
     }
 
     /// Where a bucket is, if its segment is mapped.
-    fn mapped(&self, index: usize) -> Option<*const Bucket> {
-        let (segment, place) = Segments::place(index);
-        let first = self.first.get(segment)?.load(Ordering::Relaxed);
-        (!first.is_null()).then(|| first.wrapping_add(place).cast_const())
+    fn mapped(&self, index: u32) -> Option<*const Bucket> {
+        let mapped = self.mapped.load(Ordering::Relaxed);
+        (Segments::segment(index) < mapped).then(|| self.at(index))
     }
 
-    /// Makes sure that the bucket exists.
-    fn ensure(&self, index: usize, pool: &Pool) -> Result<(), Error> {
-        let (segment, _) = Segments::place(index);
-        let slot = self.first.get(segment).ok_or(Error::NoMemory)?;
-        if slot.load(Ordering::Relaxed).is_null() {
-            slot.store(pool.segment(Segments::len(segment))?, Ordering::Relaxed);
+    /// Makes sure that the bucket exists. For one thread at a time, and for buckets in order.
+    fn ensure(&self, index: u32, pool: &Pool) -> Result<(), Error> {
+        let mapped = self.mapped.load(Ordering::Relaxed);
+        if Segments::segment(index) < mapped {
+            return Ok(());
         }
+        if mapped as usize == SEGMENTS {
+            return Err(Error::NoMemory);
+        }
+        let (first, count) = Segments::extent(mapped);
+        debug_assert!((first..first + count as u32).contains(&index));
+        let segment = pool.segment(count)?;
+        self.rows[Segments::row(first)]
+            .store(segment.wrapping_sub(first as usize), Ordering::Relaxed);
+        self.mapped.store(mapped + 1, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -206,7 +234,7 @@ struct Growth;
 /// segments stand in one line.
 #[repr(C, align(64))]
 pub(super) struct Shard {
-    /// Level in the high half, buckets split in this round in the low half.
+    /// How many buckets there are: see [`state`].
     state: AtomicU64,
     buckets: Segments,
     overflow: Segments,
@@ -216,20 +244,29 @@ pub(super) struct Shard {
     growth: Spin<Growth>,
 }
 
-const fn state(level: u32, split: u32) -> u64 {
-    (level as u64) << 32 | split as u64
+/// The state of a shard with so many buckets: the number of the last one in the low half, and in the
+/// high half the bits of a hash that name a bucket where it has been split.
+const fn state(buckets: u32) -> u64 {
+    let bits = (1 << (level(buckets) + 1)) - 1;
+    bits << 32 | (buckets - 1) as u64
+}
+
+/// The buckets in a state.
+const fn buckets(state: u64) -> u32 {
+    state as u32 + 1
+}
+
+/// The round in which there are so many buckets.
+const fn level(buckets: u32) -> u32 {
+    buckets.ilog2()
 }
 
 /// The bucket of a hash in a state.
 #[inline]
-const fn index_in(state: u64, hash: u64) -> usize {
-    let level = (state >> 32) as u32;
-    let index = hash & ((1 << level) - 1);
-    if index < state & 0xffff_ffff {
-        (hash & ((1 << (level + 1)) - 1)) as usize
-    } else {
-        index as usize
-    }
+fn index_in(state: u64, hash: u64) -> u32 {
+    let (last, bits) = (state as u32, (state >> 32) as u32);
+    let split = hash as u32 & bits;
+    select_unpredictable(split > last, split & bits >> 1, split)
 }
 
 /// A chain whose lock is held.
@@ -243,21 +280,16 @@ impl Shard {
     pub(super) fn new(connections: usize, pool: &Pool) -> Result<Shard, Error> {
         let buckets = (connections / 6).max(FIRST).next_power_of_two();
         let shard = Shard {
-            state: AtomicU64::new(state(buckets.ilog2(), 0)),
+            state: AtomicU64::new(state(buckets as u32)),
             buckets: Segments::new(),
             overflow: Segments::new(),
             next_overflow: AtomicU32::new(1),
             overflow_mapping: Spin::new(()),
             growth: Spin::new(Growth),
         };
-        let (last, _) = Segments::place(buckets - 1);
-        for segment in 0..=last {
-            let index = if segment == 0 {
-                0
-            } else {
-                FIRST << (segment - 1)
-            };
-            shard.buckets.ensure(index, pool)?;
+        for segment in 0..=Segments::segment(buckets as u32 - 1) {
+            let (first, _) = Segments::extent(segment);
+            shard.buckets.ensure(first, pool)?;
         }
         Ok(shard)
     }
@@ -310,7 +342,7 @@ impl Shard {
     fn after(&self, bucket: &Bucket) -> Option<&Bucket> {
         match bucket.next() {
             0 => None,
-            next => Some(self.overflow.get(next as usize - 1)),
+            next => Some(self.overflow.get(next - 1)),
         }
     }
 
@@ -367,7 +399,7 @@ impl Shard {
     fn new_overflow(&self, pool: &Pool) -> Result<u32, Error> {
         let _mapping = self.overflow_mapping.lock();
         let number = self.next_overflow.load(Ordering::Relaxed);
-        self.overflow.ensure(number as usize - 1, pool)?;
+        self.overflow.ensure(number - 1, pool)?;
         self.next_overflow.store(number + 1, Ordering::Relaxed);
         Ok(number)
     }
@@ -385,10 +417,12 @@ impl Shard {
         drop(growth);
     }
 
-    /// The buckets that will be split next, and how many there are in this round. Only a hint.
-    fn next_splits(&self) -> (std::ops::Range<usize>, usize) {
-        let state = self.state.load(Ordering::Acquire);
-        let (size, split) = (1 << (state >> 32), state as u32 as usize);
+    /// The buckets that will be split next in this round, and how far away their other halves are. Only a
+    /// hint.
+    fn next_splits(&self) -> (std::ops::Range<u32>, u32) {
+        let buckets = buckets(self.state.load(Ordering::Acquire));
+        let size = 1 << level(buckets);
+        let split = buckets - size;
         (split..size.min(split + SPLITS), size)
     }
 
@@ -417,16 +451,10 @@ impl Shard {
 
     /// Splits the next bucket. For the holder of `growth`.
     fn split_one(&self, pool: &Pool, hash_of: impl Fn(u32) -> u64) -> Result<(), Error> {
-        let before = self.state.load(Ordering::Relaxed);
-        let (level, split) = ((before >> 32) as u32, before as u32);
-        let partner = split as usize + (1 << level);
+        let partner = buckets(self.state.load(Ordering::Relaxed));
         self.buckets.ensure(partner, pool)?;
-        let after = if split as usize + 1 == 1 << level {
-            state(level + 1, 0)
-        } else {
-            state(level, split + 1)
-        };
-        let primary = self.buckets.get(split as usize);
+        let level = level(partner);
+        let primary = self.buckets.get(partner - (1 << level));
         let target = self.buckets.get(partner);
         primary.lock();
         let source = Locked {
@@ -464,7 +492,7 @@ impl Shard {
                     match self.new_overflow(pool) {
                         Ok(number) => {
                             tail.set_next(number);
-                            tail = self.overflow.get(number as usize - 1);
+                            tail = self.overflow.get(number - 1);
                             let put = tail.put(bucket.tag_at(position), slot);
                             debug_assert!(put, "a new bucket has room");
                         }
@@ -479,7 +507,7 @@ impl Shard {
             return result;
         }
         // Release: pairs with the Acquire loads of the state; the target's entries come with it.
-        self.state.store(after, Ordering::Release);
+        self.state.store(state(partner + 1), Ordering::Release);
         source.each(|bucket| bucket.clear(leaving(bucket)));
         Ok(())
     }
@@ -509,7 +537,7 @@ impl<'s> Locked<'s> {
                 None => {
                     let number = self.shard.new_overflow(pool)?;
                     bucket.set_next(number);
-                    self.shard.overflow.get(number as usize - 1)
+                    self.shard.overflow.get(number - 1)
                 }
                 Some(next) => next,
             };
