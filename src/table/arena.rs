@@ -109,6 +109,17 @@ struct Magazine {
     len: usize,
 }
 
+impl Magazine {
+    /// As many as there are and fit; the last one is the one that leaves first.
+    #[inline]
+    fn take(&mut self, into: &mut [u32]) -> usize {
+        let taken = into.len().min(self.len);
+        self.len -= taken;
+        into[..taken].copy_from_slice(&self.numbers[self.len..][..taken]);
+        taken
+    }
+}
+
 /// What a stripe of threads has for itself.
 struct Stripe {
     magazines: [Magazine; 2],
@@ -303,8 +314,9 @@ impl Arena {
         self.remaining.load(Ordering::Acquire) <= 0 && self.holders.load(Ordering::Relaxed) == 0
     }
 
-    /// Takes a free record.
-    pub(super) fn take(&self, family: Family) -> Result<u32, NoRecord> {
+    /// Takes free records, at least one, and says how many; the last is the one to be used first.
+    #[inline]
+    pub(super) fn take(&self, family: Family, into: &mut [u32]) -> Result<usize, NoRecord> {
         let index = stripe::current();
         let mut stripe = self.stripes[index].lock();
         if stripe.credit == 0 {
@@ -331,14 +343,17 @@ impl Arena {
             }
             filled?;
         }
+        let most = into.len().min(stripe.credit as usize);
         let magazine = &mut stripe.magazines[family as usize];
-        magazine.len -= 1;
-        let number = magazine.numbers[magazine.len];
-        stripe.credit -= 1;
+        let taken = magazine.take(&mut into[..most]);
+        stripe.credit -= taken as i64;
         // Only holders of this stripe's lock write its count.
         let live = &self.live[index];
-        live.store(live.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        Ok(number)
+        live.store(
+            live.load(Ordering::Relaxed) + taken as i64,
+            Ordering::Relaxed,
+        );
+        Ok(taken)
     }
 
     /// Gives records back; their words are already those of their next lives.
@@ -608,6 +623,11 @@ fn optional<'a, T>(first: *mut T, number: u32) -> Option<&'a T> {
 mod tests {
     use super::*;
 
+    fn take(arena: &Arena) -> Result<u32, NoRecord> {
+        let mut one = [0];
+        arena.take(Family::V4, &mut one).map(|_| one[0])
+    }
+
     fn another_stripe() -> usize {
         (stripe::current() + 1) % STRIPES
     }
@@ -617,20 +637,20 @@ mod tests {
         let arena = Arena::new(3, false);
         for _ in 0..3 {
             assert!(!arena.is_full());
-            assert!(arena.take(Family::V4).is_ok());
+            assert!(take(&arena).is_ok());
         }
-        assert_eq!(arena.take(Family::V4), Err(NoRecord::Full));
+        assert_eq!(take(&arena), Err(NoRecord::Full));
         assert!(arena.is_full());
         // Credit that is not noted cannot be there: whoever finds it has looked into the stripe.
         let other = another_stripe();
         arena.stripes[other].lock().credit = 1;
-        assert_eq!(arena.take(Family::V4), Err(NoRecord::Full));
+        assert_eq!(take(&arena), Err(NoRecord::Full));
         assert_eq!(arena.stripes[other].lock().credit, 1);
         // As it is noted there.
         arena.note(other, &mut arena.stripes[other].lock());
         assert!(!arena.is_full());
-        assert!(arena.take(Family::V4).is_ok());
-        assert_eq!(arena.take(Family::V4), Err(NoRecord::Full));
+        assert!(take(&arena).is_ok());
+        assert_eq!(take(&arena), Err(NoRecord::Full));
         assert!(arena.is_full(), "each stripe is asked once");
     }
 
@@ -641,12 +661,12 @@ mod tests {
         let some = 3;
         std::thread::scope(|scope| {
             for _ in 0..some {
-                scope.spawn(|| assert!(arena.take(Family::V4).is_ok()));
+                scope.spawn(|| assert!(take(&arena).is_ok()));
             }
         });
         assert_ne!(arena.holders.load(Ordering::Relaxed), 0);
         let mut taken = some;
-        while arena.take(Family::V4).is_ok() {
+        while take(&arena).is_ok() {
             taken += 1;
         }
         assert_eq!(taken, limit);
@@ -658,8 +678,8 @@ mod tests {
         let limit = 5 * LOT as u32;
         let arena = Arena::new(limit, false);
         let take_all = || -> Vec<u32> {
-            let take = |_| arena.take(Family::V4).expect("there is room");
-            (0..limit).map(take).collect()
+            let next = |_| take(&arena).expect("there is room");
+            (0..limit).map(next).collect()
         };
         let mut before = take_all();
         assert!(arena.is_full());
@@ -669,6 +689,6 @@ mod tests {
         before.sort_unstable();
         after.sort_unstable();
         assert_eq!(before, after);
-        assert_eq!(arena.take(Family::V4), Err(NoRecord::Full));
+        assert_eq!(take(&arena), Err(NoRecord::Full));
     }
 }

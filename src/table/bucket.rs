@@ -162,25 +162,38 @@ impl Bucket {
     }
 
     /// Takes the lock of the chain that begins here.
+    #[inline(always)]
     pub(super) fn lock(&self) {
+        if !self.try_lock() {
+            self.wait();
+        }
+    }
+
+    #[inline(always)]
+    fn try_lock(&self) -> bool {
+        let free = self.header.load(Ordering::Relaxed) & !LOCK;
+        // Acquire: pairs with the Release in `unlock`.
+        let taken =
+            self.header
+                .compare_exchange(free, free | LOCK, Ordering::Acquire, Ordering::Relaxed);
+        taken.is_ok()
+    }
+
+    /// Takes the lock once it is free.
+    #[cold]
+    #[inline(never)]
+    fn wait(&self) {
         let backoff = Backoff::new();
         loop {
-            let free = self.header.load(Ordering::Relaxed) & !LOCK;
-            // Acquire: pairs with the Release in `unlock`.
-            let taken = self.header.compare_exchange(
-                free,
-                free | LOCK,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            );
-            if taken.is_ok() {
+            pause(&backoff);
+            if self.try_lock() {
                 return;
             }
-            pause(&backoff);
         }
     }
 
     /// Gives the lock back.
+    #[inline(always)]
     pub(super) fn unlock(&self) {
         // A plain store: nobody else writes here while the lock is held.
         // Release: pairs with the Acquire in `lock`.
@@ -195,11 +208,7 @@ impl Bucket {
         Positions(!self.free().0 & ALL)
     }
 
-    /// Number of positions in use.
-    pub(super) fn occupancy(&self) -> u32 {
-        self.used().0.count_ones()
-    }
-
+    #[inline]
     fn free(&self) -> Positions {
         compare(
             self.tags.load(Ordering::Relaxed),
@@ -208,15 +217,14 @@ impl Bucket {
         )
     }
 
-    /// Puts an entry into a free position; `false` when there is none.
+    /// Puts an entry into the first free position, and says which.
     #[must_use]
-    pub(super) fn put(&self, tag: u8, slot: u32) -> bool {
-        let Some(position) = self.free().next() else {
-            return false;
-        };
+    #[inline(always)]
+    pub(super) fn put(&self, tag: u8, slot: u32) -> Option<usize> {
+        let position = self.free().next()?;
         self.slots[position].store(slot, Ordering::Relaxed);
         self.set_tag(position, tag);
-        true
+        Some(position)
     }
 
     /// Takes the entry with this slot away; `false` when it is not here.
@@ -243,6 +251,7 @@ impl Bucket {
         }
     }
 
+    #[inline(always)]
     fn set_tag(&self, position: usize, tag: u8) {
         // Release: pairs with the Acquire in `matching`. Publishes the slot, and the record behind it;
         // for a cleared tag, what was done before (the state word of a split).
@@ -288,14 +297,13 @@ mod tests {
     fn a_bucket_holds_eleven_entries_and_gives_each_back() {
         let bucket = Bucket::zeroed();
         for i in 0..SLOTS as u32 {
-            assert!(bucket.put(7 + (i % 2) as u8, 100 + i));
+            assert_eq!(bucket.put(7 + (i % 2) as u8, 100 + i), Some(i as usize));
         }
-        assert!(!bucket.put(9, 999));
-        assert_eq!(bucket.occupancy(), 11);
+        assert_eq!(bucket.put(9, 999), None);
         assert_eq!(bucket.matching(7).map(|p| bucket.slot(p)).sum::<u32>(), 630);
         assert!(bucket.take(8, 109));
         assert!(!bucket.take(8, 109));
-        assert!(bucket.put(9, 999));
+        assert_eq!(bucket.put(9, 999), Some(9));
         assert_eq!(
             bucket
                 .matching(9)

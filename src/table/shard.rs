@@ -46,8 +46,8 @@ const ROWS: usize = if cfg!(loom) {
 };
 /// Rows that the model goes without.
 const SPARED_ROWS: usize = if cfg!(loom) { 33 - SEGMENTS } else { 0 };
-/// An insert that leaves so many entries in its bucket makes the shard grow.
-const CROWDED: u32 = if cfg!(any(loom, miri)) { 2 } else { 10 };
+/// An insert that finds so many places of its bucket taken, its own included, makes the shard grow.
+const CROWDED: usize = if cfg!(any(loom, miri)) { 2 } else { 10 };
 /// Buckets that one such insert splits.
 const SPLITS: u32 = 2;
 
@@ -347,6 +347,7 @@ impl Shard {
     }
 
     /// The bucket of a hash at this moment.
+    #[inline]
     pub(super) fn address(&self, hash: u64) -> *const Bucket {
         let state = self.state.load(Ordering::Acquire);
         self.buckets.get(index_in(state, hash))
@@ -368,8 +369,24 @@ impl Shard {
         }
     }
 
+    /// Locks the chain of a hash, whose bucket is probably the one that is expected.
+    #[inline(always)]
+    pub(super) fn lock_at<'s>(&'s self, expected: Option<&'s Bucket>, hash: u64) -> Locked<'s> {
+        if let Some(primary) = expected {
+            primary.lock();
+            let locked = Locked {
+                shard: self,
+                primary,
+            };
+            if locked.is_of(hash) {
+                return locked;
+            }
+        }
+        self.lock(hash)
+    }
+
     /// Locks the chain of a hash if its bucket is still the one at `expected`.
-    pub(super) fn lock_at(&self, expected: *const Bucket, hash: u64) -> Option<Locked<'_>> {
+    pub(super) fn lock_if_at(&self, expected: *const Bucket, hash: u64) -> Option<Locked<'_>> {
         let state = self.state.load(Ordering::Acquire);
         let primary = self.buckets.get(index_in(state, hash));
         if !std::ptr::eq(primary, expected) {
@@ -488,13 +505,13 @@ impl Shard {
                     return;
                 }
                 let slot = bucket.slot(position);
-                if !tail.put(bucket.tag_at(position), slot) {
+                if tail.put(bucket.tag_at(position), slot).is_none() {
                     match self.new_overflow(pool) {
                         Ok(number) => {
                             tail.set_next(number);
                             tail = self.overflow.get(number - 1);
                             let put = tail.put(bucket.tag_at(position), slot);
-                            debug_assert!(put, "a new bucket has room");
+                            debug_assert!(put.is_some(), "a new bucket has room");
                         }
                         Err(error) => result = Err(error),
                     }
@@ -515,6 +532,7 @@ impl Shard {
 
 impl<'s> Locked<'s> {
     /// The lock is that of this hash's chain.
+    #[inline]
     pub(super) fn is_of(&self, hash: u64) -> bool {
         std::ptr::eq(self.shard.address(hash), self.primary)
     }
@@ -523,16 +541,23 @@ impl<'s> Locked<'s> {
         self.shard.each_of(self.primary, visit);
     }
 
-    /// Adds an entry.
-    ///
-    /// # Errors
-    /// [`Error::NoMemory`].
-    pub(super) fn put(&self, hash: u64, slot: u32, pool: &Pool) -> Result<(), Error> {
+    /// Adds an entry, and says whether its place shows the primary bucket to be crowded. `None`: there is
+    /// no memory for it.
+    #[must_use]
+    #[inline(always)]
+    pub(super) fn put(&self, hash: u64, slot: u32, pool: &Pool) -> Option<bool> {
+        match self.primary.put(tag(hash), slot) {
+            Some(place) => Some(place >= CROWDED - 1),
+            None => self.put_behind(hash, slot, pool).ok().map(|()| true),
+        }
+    }
+
+    /// Adds an entry to a chain whose primary bucket is full.
+    #[cold]
+    #[inline(never)]
+    fn put_behind(&self, hash: u64, slot: u32, pool: &Pool) -> Result<(), Error> {
         let mut bucket = self.primary;
         loop {
-            if bucket.put(tag(hash), slot) {
-                return Ok(());
-            }
             bucket = match self.shard.after(bucket) {
                 None => {
                     let number = self.shard.new_overflow(pool)?;
@@ -541,6 +566,9 @@ impl<'s> Locked<'s> {
                 }
                 Some(next) => next,
             };
+            if bucket.put(tag(hash), slot).is_some() {
+                return Ok(());
+            }
         }
     }
 
@@ -552,21 +580,23 @@ impl<'s> Locked<'s> {
     }
 
     /// Shows every slot whose tag fits to `accept`, until it accepts one.
+    #[inline(always)]
     pub(super) fn search(&self, hash: u64, mut accept: impl FnMut(u32) -> bool) -> bool {
-        let mut found = false;
-        self.each(|bucket| {
-            found = found || bucket.matching(tag(hash)).any(|p| accept(bucket.slot(p)));
-        });
-        found
-    }
-
-    /// The primary bucket is nearly full.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.primary.occupancy() >= CROWDED
+        let mut bucket = self.primary;
+        loop {
+            if bucket.matching(tag(hash)).any(|p| accept(bucket.slot(p))) {
+                return true;
+            }
+            match self.shard.after(bucket) {
+                None => return false,
+                Some(next) => bucket = next,
+            }
+        }
     }
 }
 
 impl Drop for Locked<'_> {
+    #[inline(always)]
     fn drop(&mut self) {
         self.primary.unlock();
     }
