@@ -20,6 +20,11 @@
 //! Writers lock the bucket and look at the state word again: a split of this bucket happens under the
 //! same lock, so from then on the bucket is the right one.
 //!
+//! Who leaves a bucket that is split is said by one more bit of its hash. The hash is not stored, and to
+//! make it again the record has to be read, a cold line for each entry. So beside each entry its bucket
+//! has a hint ([`bucket`](super::bucket)): four bits of the hash, enough for as many rounds. Only in the
+//! last of these rounds records are read, to renew the hints of those who stay and of those who leave.
+//!
 //! Who splits: an insert that leaves its bucket nearly full makes a shard grow (`growth`): it takes the
 //! growth lock if it is free, and splits a few buckets. The work is bounded, and two threads grow
 //! different shards at the same time.
@@ -27,7 +32,7 @@
 use std::hint::select_unpredictable;
 
 use super::SHARDS;
-use super::bucket::{Bucket, Positions, tag};
+use super::bucket::{Bucket, HINT_BITS, NEXT, Positions, tag};
 use super::memory::Plane;
 use crate::error::Error;
 use crate::sync::line;
@@ -269,10 +274,46 @@ fn index_in(state: u64, hash: u64) -> u32 {
     select_unpredictable(split > last, split & bits >> 1, split)
 }
 
+/// The round in which a bucket, one of those in this state, is split next.
+#[inline]
+const fn level_in(state: u64, index: u32) -> u32 {
+    let (last, bits) = (state as u32, (state >> 32) as u32);
+    let size = bits ^ bits >> 1;
+    size.ilog2() + (index | size <= last) as u32
+}
+
+/// Rounds by which those with the same bits for hints are shifted: tables of a million connections are
+/// amid such rounds.
+const HINT_SHIFT: u32 = 2;
+
+/// The first round whose hints have the same bits as those of round `level`, shifted.
+#[inline]
+const fn first_of_hint(level: u32) -> u32 {
+    (level + HINT_SHIFT) / HINT_BITS * HINT_BITS
+}
+
+/// The bit of a hint that says in round `level` who leaves.
+const fn bit_of_hint(level: u32) -> u32 {
+    level + HINT_SHIFT - first_of_hint(level)
+}
+
+/// After this round other bits are the hints.
+const fn is_last_of_hint(level: u32) -> bool {
+    first_of_hint(level) != first_of_hint(level + 1)
+}
+
+/// The hint of a hash in a bucket that is split in round `level`.
+#[inline]
+const fn hint(hash: u64, level: u32) -> u8 {
+    (hash << HINT_SHIFT >> first_of_hint(level)) as u8 & ((1 << HINT_BITS) - 1)
+}
+
 /// A chain whose lock is held.
 pub(super) struct Locked<'s> {
     shard: &'s Shard,
     primary: &'s Bucket,
+    /// The round in which the bucket is split next: not before the lock is given back.
+    level: u32,
 }
 
 impl Shard {
@@ -358,12 +399,7 @@ impl Shard {
         loop {
             let state = self.state.load(Ordering::Acquire);
             let primary = self.buckets.get(index_in(state, hash));
-            primary.lock();
-            let locked = Locked {
-                shard: self,
-                primary,
-            };
-            if locked.is_of(hash) {
+            if let Some(locked) = self.lock_for(primary, hash) {
                 return locked;
             }
         }
@@ -372,32 +408,32 @@ impl Shard {
     /// Locks the chain of a hash, whose bucket is probably the one that is expected.
     #[inline(always)]
     pub(super) fn lock_at<'s>(&'s self, expected: Option<&'s Bucket>, hash: u64) -> Locked<'s> {
-        if let Some(primary) = expected {
-            primary.lock();
-            let locked = Locked {
-                shard: self,
-                primary,
-            };
-            if locked.is_of(hash) {
-                return locked;
-            }
-        }
-        self.lock(hash)
+        expected
+            .and_then(|primary| self.lock_for(primary, hash))
+            .unwrap_or_else(|| self.lock(hash))
     }
 
     /// Locks the chain of a hash if its bucket is still the one at `expected`.
     pub(super) fn lock_if_at(&self, expected: *const Bucket, hash: u64) -> Option<Locked<'_>> {
         let state = self.state.load(Ordering::Acquire);
         let primary = self.buckets.get(index_in(state, hash));
-        if !std::ptr::eq(primary, expected) {
-            return None;
-        }
+        std::ptr::eq(primary, expected)
+            .then(|| self.lock_for(primary, hash))
+            .flatten()
+    }
+
+    /// Locks a bucket, if it then still is that of a hash.
+    #[inline(always)]
+    fn lock_for<'s>(&'s self, primary: &'s Bucket, hash: u64) -> Option<Locked<'s>> {
         primary.lock();
+        let state = self.state.load(Ordering::Acquire);
+        let index = index_in(state, hash);
         let locked = Locked {
             shard: self,
             primary,
+            level: level_in(state, index),
         };
-        locked.is_of(hash).then_some(locked)
+        std::ptr::eq(self.buckets.at(index), primary).then_some(locked)
     }
 
     /// Shows the buckets of a chain.
@@ -416,9 +452,22 @@ impl Shard {
     fn new_overflow(&self, pool: &Pool) -> Result<u32, Error> {
         let _mapping = self.overflow_mapping.lock();
         let number = self.next_overflow.load(Ordering::Relaxed);
+        if number > NEXT {
+            return Err(Error::NoMemory);
+        }
         self.overflow.ensure(number - 1, pool)?;
         self.next_overflow.store(number + 1, Ordering::Relaxed);
         Ok(number)
+    }
+
+    /// The overflow bucket that continues a bucket, which gets one if it has none.
+    fn continued(&self, bucket: &Bucket, pool: &Pool) -> Result<&Bucket, Error> {
+        if let Some(next) = self.after(bucket) {
+            return Ok(next);
+        }
+        let number = self.new_overflow(pool)?;
+        bucket.set_next(number);
+        Ok(self.overflow.get(number - 1))
     }
 
     /// Splits a few buckets, unless another thread is at it. `hash_of` gives the hash of a slot's entry.
@@ -454,12 +503,15 @@ impl Shard {
         }
     }
 
-    /// Shows `prefetch` the slots of the buckets that [`Shard::grow`] will split. They are read without
-    /// a lock: what is there later may be something else.
+    /// Asks for what else [`Shard::grow`] will read, and shows `prefetch` the slots whose records it will.
+    /// They are read without a lock: what is there later may be something else.
     pub(super) fn prefetch_entries(&self, prefetch: impl Fn(u32)) {
-        for index in self.next_splits().0 {
+        let (splits, size) = self.next_splits();
+        for index in splits {
             let bucket = self.buckets.get(index);
-            bucket.used().for_each(|place| prefetch(bucket.slot(place)));
+            if is_last_of_hint(size.ilog2()) {
+                bucket.used().for_each(|place| prefetch(bucket.slot(place)));
+            }
             if let Some(next) = self.after(bucket) {
                 line::prefetch(next);
             }
@@ -477,24 +529,27 @@ impl Shard {
         let source = Locked {
             shard: self,
             primary,
+            level,
         };
         // The target is unreachable until the state says otherwise. Its lock is held until the copies
         // in the source are gone: nobody can remove an entry by one copy while the other remains.
-        target.lock();
+        target.lock_unseen();
         let _target_lock = Locked {
             shard: self,
             primary: target,
+            level: level + 1,
         };
+        let bit = bit_of_hint(level);
+        let renew = is_last_of_hint(level);
         let leaving = |bucket: &Bucket| {
-            let leaves = |&position: &usize| hash_of(bucket.slot(position)) >> level & 1 != 0;
+            let leaves = |&position: &usize| bucket.hint(position) >> bit & 1 != 0;
             bucket.used().filter(leaves).collect::<Positions>()
         };
-        let of_primary = leaving(primary);
-        let leaving = |bucket: &Bucket| {
-            if std::ptr::eq(bucket, primary) {
-                of_primary
+        let hint_of = |bucket: &Bucket, position| {
+            if renew {
+                hint(hash_of(bucket.slot(position)), level + 1)
             } else {
-                leaving(bucket)
+                bucket.hint(position)
             }
         };
         let mut tail = target;
@@ -504,14 +559,14 @@ impl Shard {
                 if result.is_err() {
                     return;
                 }
-                let slot = bucket.slot(position);
-                if tail.put(bucket.tag_at(position), slot).is_none() {
-                    match self.new_overflow(pool) {
-                        Ok(number) => {
-                            tail.set_next(number);
-                            tail = self.overflow.get(number - 1);
-                            let put = tail.put(bucket.tag_at(position), slot);
-                            debug_assert!(put.is_some(), "a new bucket has room");
+                let (tag, slot) = (bucket.tag_at(position), bucket.slot(position));
+                let hint = hint_of(bucket, position);
+                if tail.put(tag, hint, slot).is_none() {
+                    match self.continued(tail, pool) {
+                        Ok(next) => {
+                            tail = next;
+                            let put = tail.put(tag, hint, slot);
+                            debug_assert!(put.is_some(), "it is empty");
                         }
                         Err(error) => result = Err(error),
                     }
@@ -525,7 +580,13 @@ impl Shard {
         }
         // Release: pairs with the Acquire loads of the state; the target's entries come with it.
         self.state.store(state(partner + 1), Ordering::Release);
-        source.each(|bucket| bucket.clear(leaving(bucket)));
+        source.each(|bucket| {
+            bucket.clear(leaving(bucket));
+            if renew {
+                let staying = bucket.used();
+                staying.for_each(|position| bucket.set_hint(position, hint_of(bucket, position)));
+            }
+        });
         Ok(())
     }
 }
@@ -546,7 +607,7 @@ impl<'s> Locked<'s> {
     #[must_use]
     #[inline(always)]
     pub(super) fn put(&self, hash: u64, slot: u32, pool: &Pool) -> Option<bool> {
-        match self.primary.put(tag(hash), slot) {
+        match self.primary.put(tag(hash), hint(hash, self.level), slot) {
             Some(place) => Some(place >= CROWDED - 1),
             None => self.put_behind(hash, slot, pool).ok().map(|()| true),
         }
@@ -558,15 +619,11 @@ impl<'s> Locked<'s> {
     fn put_behind(&self, hash: u64, slot: u32, pool: &Pool) -> Result<(), Error> {
         let mut bucket = self.primary;
         loop {
-            bucket = match self.shard.after(bucket) {
-                None => {
-                    let number = self.shard.new_overflow(pool)?;
-                    bucket.set_next(number);
-                    self.shard.overflow.get(number - 1)
-                }
-                Some(next) => next,
-            };
-            if bucket.put(tag(hash), slot).is_some() {
+            bucket = self.shard.continued(bucket, pool)?;
+            if bucket
+                .put(tag(hash), hint(hash, self.level), slot)
+                .is_some()
+            {
                 return Ok(());
             }
         }
@@ -605,6 +662,45 @@ impl Drop for Locked<'_> {
 #[cfg(all(test, not(any(loom, miri))))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hints_tell_who_leaves_a_bucket_in_every_round() {
+        let pool = Pool::new();
+        let shard = Shard::new(0, &pool).expect("memory");
+        let hash_of = |slot: u32| {
+            let mixed = (u64::from(slot) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
+        };
+        let asked = std::cell::Cell::new(0_u32);
+        let found = |slot: u32| {
+            let same = |other| (other == slot).then_some(());
+            shard.search(hash_of(slot), same).is_some()
+        };
+        let many = 30_000;
+        for slot in 0..many {
+            let crowded = shard
+                .lock(hash_of(slot))
+                .put(hash_of(slot), slot, &pool)
+                .expect("memory");
+            if crowded {
+                shard.grow(&pool, |slot| {
+                    asked.set(asked.get() + 1);
+                    hash_of(slot)
+                });
+            }
+            // Some go while others come.
+            if slot % 3 == 2 {
+                let hash = hash_of(slot / 2);
+                shard.lock(hash).take(hash, slot / 2);
+                shard.lock(hash).put(hash, slot / 2, &pool).expect("memory");
+            }
+        }
+        let rounds = level(buckets(shard.state.load(Ordering::Relaxed)));
+        assert!(rounds >= 11, "{rounds}");
+        assert!((0..many).all(found));
+        // The rounds that renew them end with 64 and with 1,024 buckets.
+        assert!(asked.get() < 12 * (64 + 1024), "{}", asked.get());
+    }
 
     #[test]
     fn when_one_shard_begins_a_larger_segment_planes_for_all_are_made_ready() {
