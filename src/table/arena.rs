@@ -56,7 +56,10 @@ const LOT: usize = if cfg!(any(loom, miri)) { 2 } else { 64 };
 
 /// The planes of one chunk. A null pointer is a plane that the chunk does not have.
 struct Chunk {
+    /// Where the line of record 0 would be if those of all records were side by side with this chunk's:
+    /// its records are found by their whole numbers.
     hot: AtomicPtr<Hot>,
+    /// The same.
     cold: AtomicPtr<Cold>,
     wide: AtomicPtr<Eight>,
     extension: AtomicPtr<Eight>,
@@ -152,7 +155,7 @@ pub(super) enum NoRecord {
 
 /// The records of a table.
 pub(super) struct Arena {
-    chunks: Box<[Chunk]>,
+    chunks: Box<[Chunk; MOST_CHUNKS]>,
     used: AtomicU32,
     stripes: Box<[CachePadded<Spin<Stripe>>]>,
     live: Box<[CachePadded<AtomicI64>]>,
@@ -191,7 +194,11 @@ impl Arena {
         // Enough for the limit at creation and for any that is set later within reason; the directory
         // of the largest table would be 1.5 MB.
         Arena {
-            chunks: (0..MOST_CHUNKS).map(|_| chunk()).collect(),
+            chunks: (0..MOST_CHUNKS)
+                .map(|_| chunk())
+                .collect::<Box<[Chunk]>>()
+                .try_into()
+                .unwrap_or_else(|_| unreachable!("there are as many")),
             used: AtomicU32::new(0),
             stripes: (0..STRIPES)
                 .map(|_| CachePadded::new(Spin::new(stripe())))
@@ -221,7 +228,8 @@ impl Arena {
 
     #[inline]
     fn chunk(&self, number: u32) -> &Chunk {
-        &self.chunks[(number >> PLACE_BITS) as usize]
+        // Numbers are in range, so the remainder changes nothing; and nothing is to be checked.
+        &self.chunks[(number >> PLACE_BITS) as usize % MOST_CHUNKS]
     }
 
     /// The hot line of a record.
@@ -230,13 +238,12 @@ impl Arena {
     /// checked ids only.
     #[inline]
     pub(super) fn hot(&self, number: u32) -> &Hot {
-        let first = self.chunk(number).hot.load(Ordering::Relaxed);
-        line(first, number)
+        line_of_all(self.chunk(number).hot.load(Ordering::Relaxed), number)
     }
 
     #[inline]
     pub(super) fn cold(&self, number: u32) -> &Cold {
-        line(self.chunk(number).cold.load(Ordering::Relaxed), number)
+        line_of_all(self.chunk(number).cold.load(Ordering::Relaxed), number)
     }
 
     #[inline(always)]
@@ -271,12 +278,12 @@ impl Arena {
     /// Asks for the lines that a look-up of this record will touch; gives the hot one.
     #[inline]
     pub(super) fn prefetch(&self, number: u32) -> &Hot {
-        let place = number as usize & (CHUNK - 1);
         let chunk = self.chunk(number);
-        let hot = line(chunk.hot.load(Ordering::Relaxed), number);
+        let hot = line_of_all(chunk.hot.load(Ordering::Relaxed), number);
         crate::sync::line::prefetch(hot);
         let wide = chunk.wide.load(Ordering::Relaxed);
         if !wide.is_null() {
+            let place = number as usize & (CHUNK - 1);
             crate::sync::line::prefetch(wide.wrapping_add(place));
         }
         hot
@@ -505,8 +512,11 @@ impl Arena {
         };
         // Relaxed: the Release on `used`, and the chain of releases by which a record number travels
         // from here to any reader (depot mutex, bucket slot), publish the pointers.
-        chunk.hot.store(planes.hot.as_ptr(), Ordering::Relaxed);
-        chunk.cold.store(planes.cold.as_ptr(), Ordering::Relaxed);
+        let before = used << PLACE_BITS;
+        let hot = planes.hot.as_ptr().wrapping_sub(before);
+        let cold = planes.cold.as_ptr().wrapping_sub(before);
+        chunk.hot.store(hot, Ordering::Relaxed);
+        chunk.cold.store(cold, Ordering::Relaxed);
         chunk
             .beside
             .store(planes.beside.as_ptr(), Ordering::Relaxed);
@@ -573,7 +583,7 @@ impl Arena {
         if depot.accounting {
             return Ok(());
         }
-        for (planes, chunk) in depot.planes.iter_mut().zip(&self.chunks) {
+        for (planes, chunk) in depot.planes.iter_mut().zip(self.chunks.iter()) {
             if planes.account.is_none() {
                 let plane = Plane::map(CHUNK)?;
                 // Release: pairs with the Acquire in `account`.
@@ -611,6 +621,15 @@ fn line<'a, T>(first: *mut T, number: u32) -> &'a T {
     // SAFETY: numbers reach this function only from places that got them after their chunk was
     // published (see `add_chunk`), so `first` is the plane of that chunk, `place` is inside it, the
     // memory is zeroed or initialised, and it lives as long as the arena that the callers borrow.
+    unsafe { &*place }
+}
+
+/// The line of record `number` in a plane, by where that of record 0 would be.
+#[inline]
+fn line_of_all<'a, T>(zeroth: *mut T, number: u32) -> &'a T {
+    let place = zeroth.wrapping_add(number as usize);
+    // SAFETY: as in `line`: `zeroth` is the plane of the number's chunk, less the records of all chunks
+    // before it, so `place` is inside the plane.
     unsafe { &*place }
 }
 
