@@ -340,3 +340,64 @@ impl Table {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::tests::{Fresh, new, table, tuple};
+    use super::super::{Sweep, SweepAt};
+    use super::*;
+
+    fn fresh(i: u32, expiry: u64) -> Fresh {
+        let family = if i % 7 == 3 { Family::V6 } else { Family::V4 };
+        new(tuple(i, family), None, expiry)
+    }
+
+    fn add<'t>(inserts: &mut Inserts<'t>, fresh: &Fresh, ample: bool) -> Result<(), InsertError> {
+        let at = At {
+            now: Time::from_millis(0),
+            epoch: 0,
+        };
+        let name = inserts.table.name(&fresh.original);
+        inserts.insert(fresh, &name, &at, ample).map(drop)
+    }
+
+    #[test]
+    fn what_was_taken_ahead_is_given_back_and_every_block_is_told() {
+        let orders: [fn(u64) -> u64; 2] = [|i| 5_000 + i * 1_000, |i| 90_000 - i * 1_000];
+        for (many, expiry) in [0, 1, 2, 3, 4, 20, 70]
+            .into_iter()
+            .flat_map(|many| orders.map(|order| (many, order)))
+        {
+            let table = table(1 << 20);
+            let mut inserts = Inserts::new(&table);
+            for i in 0..many {
+                let fresh = fresh(i, expiry(u64::from(i)));
+                assert_eq!(add(&mut inserts, &fresh, true), Ok(()));
+            }
+            drop(inserts);
+            assert_eq!(table.len(), many);
+            let at = SweepAt {
+                now: Time::from_millis(200_000),
+            };
+            let swept = table.sweep(at, u32::MAX, &mut Sweep::Remove);
+            assert_eq!((swept.removed, table.len()), (many, 0));
+        }
+    }
+
+    #[test]
+    fn where_room_is_scarce_the_limit_is_exact() {
+        let table = table(9);
+        let mut inserts = Inserts::new(&table);
+        for i in 0..9 {
+            assert_eq!(add(&mut inserts, &fresh(i, 10), false), Ok(()));
+        }
+        assert_eq!(
+            add(&mut inserts, &fresh(9, 10), false),
+            Err(InsertError::Full)
+        );
+        assert_eq!(
+            add(&mut inserts, &fresh(8, 10), false),
+            Err(InsertError::Exists)
+        );
+    }
+}

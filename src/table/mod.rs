@@ -503,7 +503,7 @@ impl Table {
         &self.zones
     }
 
-    /// Connections, those that are not swept yet included.
+    /// Connections, those that are not swept yet included, and records that [`Inserts`] took ahead.
     #[must_use]
     pub fn len(&self) -> u32 {
         self.arena.live()

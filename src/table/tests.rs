@@ -35,7 +35,7 @@ pub(super) fn tuple(i: u32, family: Family) -> Tuple {
 
 /// A connection to be inserted, with its original tuple.
 pub(super) struct Fresh {
-    original: Tuple,
+    pub(super) original: Tuple,
     new: New,
 }
 
