@@ -41,7 +41,7 @@ use crate::packet::{self, Facts, Transport, fragment, proto};
 use crate::policy::limits::Lot;
 use crate::reason::Reason;
 use crate::sync::processor::Loop;
-use crate::table::{At, Flags, Guard, Name, Probe};
+use crate::table::{At, Flags, Guard, Inserts, Name, Probe};
 use crate::track::timeout::Class;
 use crate::track::{self, Outcome, handover};
 use crate::tuple::{Direction, Tuple};
@@ -73,6 +73,8 @@ pub(super) struct Batch<'e> {
     pub(super) before: Option<Before>,
     /// Room in the zone for connections that this call stores.
     pub(super) lot: Lot<'e>,
+    /// Connections that this call stores.
+    pub(super) inserts: Inserts<'e>,
     /// What offload providers are to be told.
     pub(super) dispatch: Dispatch<'e>,
     /// The flow table of the zone.
@@ -128,6 +130,7 @@ impl<'e> Batch<'e> {
             observed: engine.observers.wanted(),
             before: None,
             lot: engine.limits.lot(action.zone, epoch),
+            inserts: Inserts::new(&engine.table),
             dispatch: Dispatch::new(&engine.offload),
             flow_table,
         }

@@ -115,7 +115,6 @@ impl<'e> Batch<'e> {
         flags.set(Flags::RELATED, parent.is_some());
         flags.set(Flags::HELPER, helper.is_some());
         let mut new = New {
-            original: *tuple,
             reply: None,
             flags,
             created: self.at.now,
@@ -138,7 +137,7 @@ impl<'e> Batch<'e> {
             (Some(_), Some(expectation)) => expectation.nat.as_ref(),
             (Some(nat), None) => Some(nat),
         };
-        let stored = self.admit_and_store(&mut new, name, nat);
+        let stored = self.admit_and_store(&mut new, tuple, name, nat);
         let Some(mut guard) = stored.guard else {
             self.engine.statistics.reason(stored.reason);
             return Created::done(self.not_stored(stored.reason, expectation.as_ref()));
@@ -171,7 +170,13 @@ impl<'e> Batch<'e> {
     }
 
     /// Stores a connection if its zone may have one more.
-    fn admit_and_store(&mut self, new: &mut New, name: &Name, nat: Option<&Nat>) -> Storing<'e> {
+    fn admit_and_store(
+        &mut self,
+        new: &mut New,
+        tuple: &Tuple,
+        name: &Name,
+        nat: Option<&Nat>,
+    ) -> Storing<'e> {
         let engine = self.engine;
         let free = || i64::from(engine.table.limit()) - i64::from(engine.table.len());
         if let Err(refused) = self.lot.admit(free) {
@@ -181,7 +186,7 @@ impl<'e> Batch<'e> {
                 Refused::Reserved => Reason::TableFull,
             });
         }
-        let stored = self.store(new, name, nat);
+        let stored = self.store(new, tuple, name, nat);
         if stored.guard.is_none() || stored.lost_to.is_some() {
             self.lot.give_back();
         }
@@ -189,12 +194,18 @@ impl<'e> Batch<'e> {
     }
 
     /// Stores a connection, with a translation if there is a rule for one.
-    fn store(&mut self, new: &mut New, name: &Name, nat: Option<&Nat>) -> Storing<'e> {
+    fn store(
+        &mut self,
+        new: &mut New,
+        tuple: &Tuple,
+        name: &Name,
+        nat: Option<&Nat>,
+    ) -> Storing<'e> {
         let mut made_room = false;
         let mut tries = 0;
         loop {
             if let Some(nat) = nat
-                && let Err(reason) = self.bind(new, nat)
+                && let Err(reason) = self.bind(new, tuple, nat)
             {
                 return Storing::refused(reason);
             }
@@ -204,10 +215,11 @@ impl<'e> Batch<'e> {
                     return self.refused_by_full_table(name);
                 }
             }
-            match self.engine.table.insert(new, name, &self.at) {
+            let ample = self.lot.is_ample();
+            match self.inserts.insert(new, name, &self.at, ample) {
                 Ok(guard) => {
-                    let reply = new.reply.unwrap_or_else(|| new.original.reversed());
-                    self.stored = Some((new.original, reply));
+                    let reply = new.reply.unwrap_or_else(|| tuple.reversed());
+                    self.stored = Some((*tuple, reply));
                     return Storing {
                         guard: Some(guard),
                         lost_to: None,
@@ -260,23 +272,17 @@ impl<'e> Batch<'e> {
         }
     }
 
-    /// Chooses the translation of a new connection.
-    fn bind(&mut self, new: &mut New, nat: &Nat) -> Result<(), Reason> {
-        if nat
-            .family
-            .is_some_and(|family| family != new.original.family)
-        {
+    /// Chooses the translation of a new connection. On its own, so that nobody else makes tuples ready for it.
+    #[inline(never)]
+    fn bind(&mut self, new: &mut New, tuple: &Tuple, nat: &Nat) -> Result<(), Reason> {
+        if nat.family.is_some_and(|family| family != tuple.family) {
             return Err(Reason::NatFamily);
         }
-        let occupied = Occupied::new(&self.engine.table, new.original.zone, self.at.now);
-        match self
-            .engine
-            .translations
-            .choose(&new.original, nat, &occupied)
-        {
+        let occupied = Occupied::new(&self.engine.table, tuple.zone, self.at.now);
+        match self.engine.translations.choose(tuple, nat, &occupied) {
             Outcome::Untouched => Ok(()),
             Outcome::Chosen(binding) => {
-                new.reply = (binding.reply != new.original.reversed()).then_some(binding.reply);
+                new.reply = (binding.reply != tuple.reversed()).then_some(binding.reply);
                 new.flags.set(Flags::SOURCE_NAT, binding.kind.source());
                 new.flags
                     .set(Flags::DESTINATION_NAT, binding.kind.destination());
@@ -320,6 +326,7 @@ impl<'e> Batch<'e> {
                 return true;
             }
         }
+        self.inserts.tell();
         if self.switches.early_drop
             && let Some(victim) = self.engine.table.victim()
         {

@@ -14,7 +14,7 @@ use super::statistics::Counter;
 use super::verdict;
 use crate::packet::proto;
 use crate::reason::Reason;
-use crate::table::{Flags, Guard, New, Probe};
+use crate::table::{Flags, Guard, InsertError, New, Probe};
 use crate::track::{self, Outcome};
 use crate::tuple::Direction;
 
@@ -45,16 +45,19 @@ impl<'e> Batch<'e> {
     /// nothing was changed.
     #[inline(never)]
     pub(super) fn go_past<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>) -> Option<()> {
-        let table = &self.engine.table;
-        if !self.straight.is_open()
-            || packet.is_traced()
-            || !self.action.commit
-            || !table.is_missed(slot.place, slot.probe, slot.hash)
-        {
+        if !self.straight.is_open() || packet.is_traced() || !self.action.commit {
             return None;
         }
         let before = self.straight.carried(&packet.pass())?;
-        self.begin(packet, slot, before)
+        // To store it is to look again.
+        if let Some(opened) = self.open(packet, slot) {
+            return opened.ok();
+        }
+        let table = &self.engine.table;
+        if !table.is_missed(slot.place, slot.probe, slot.hash) {
+            return None;
+        }
+        self.begin_wholly(packet, slot, before)
     }
 
     /// The packet's connection makes a step.
@@ -119,9 +122,20 @@ impl<'e> Batch<'e> {
     /// on, where nothing is asked again.
     #[inline(always)]
     fn begin<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>, before: u8) -> Option<()> {
-        if self.open(packet, slot).is_some() {
+        if let Some(Ok(())) = self.open(packet, slot) {
             return Some(());
         }
+        self.begin_wholly(packet, slot, before)
+    }
+
+    /// The first packet of a connection, of which more has to be asked.
+    #[inline(always)]
+    fn begin_wholly<P: Descriptor>(
+        &mut self,
+        packet: &mut P,
+        slot: &Slot<'e>,
+        before: u8,
+    ) -> Option<()> {
         let facts = slot.key.facts(slot.side, &slot.segment, packet.bytes())?;
         let judged = self.unknown(packet, &facts, &slot.tuple(), &slot.name(), before);
         self.write(packet, slot, &facts, judged);
@@ -129,9 +143,14 @@ impl<'e> Batch<'e> {
     }
 
     /// Stores a connection of which nobody but the table has to know. `None`: nothing was changed, and
-    /// whatever stands against it is told by the whole way.
-    #[inline]
-    fn open<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>) -> Option<()> {
+    /// whatever stands against it is told by the whole way. Nothing was changed either when the table
+    /// does not take it.
+    #[inline(never)]
+    fn open<P: Descriptor>(
+        &mut self,
+        packet: &mut P,
+        slot: &Slot<'e>,
+    ) -> Option<Result<(), InsertError>> {
         let (engine, zone) = (self.engine, self.action.zone);
         let table = &engine.table;
         if self.observed != 0
@@ -152,7 +171,6 @@ impl<'e> Batch<'e> {
         let policy = engine.timeouts.place(zone, self.action.timeout_policy);
         let now = self.at.now;
         let new = New {
-            original: slot.tuple(),
             reply: None,
             flags: Flags::default(),
             created: now,
@@ -168,9 +186,16 @@ impl<'e> Batch<'e> {
         };
         let free = || i64::from(table.limit()) - i64::from(table.len());
         self.lot.admit(free).ok()?;
-        let Ok(mut guard) = table.insert(&new, &slot.name(), &self.at) else {
-            self.lot.give_back();
-            return None;
+        let (at, ample) = (&self.at, self.lot.is_ample());
+        let inserted = self
+            .inserts
+            .insert_at(slot.place, &new, &slot.name(), at, ample);
+        let mut guard = match inserted {
+            Ok(guard) => guard,
+            Err(error) => {
+                self.lot.give_back();
+                return Some(Err(error));
+            }
         };
         self.tally.add(Counter::New, 1);
         self.tally.add(Counter::Committed, 1);
@@ -185,10 +210,10 @@ impl<'e> Batch<'e> {
         };
         drop(guard);
         if packet.wants_original() {
-            packet.set_original(Some(&new.original));
+            verdict::tell_tuple(packet, &slot.key, slot.side);
         }
         packet.set_metadata(&metadata);
-        Some(())
+        Some(Ok(()))
     }
 
     /// Somebody registered since the batch began. Moves the guard, as the usual way has it in registers.

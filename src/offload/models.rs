@@ -126,7 +126,6 @@ impl World {
     fn commit(&self) {
         let mut dispatch = Dispatch::new(&self.registry);
         let new = New {
-            original: World::tuple(),
             reply: None,
             flags: Flags::default(),
             created: NOW,

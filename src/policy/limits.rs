@@ -309,6 +309,13 @@ impl Lot<'_> {
         Ok(())
     }
 
+    /// There is plenty of room: what comes with a connection may be taken for several of them.
+    #[must_use]
+    #[inline]
+    pub const fn is_ample(&self) -> bool {
+        self.left != 0
+    }
+
     /// A connection that was admitted does not come.
     #[cold]
     pub fn give_back(&mut self) {

@@ -56,7 +56,10 @@ const LOT: usize = if cfg!(any(loom, miri)) { 2 } else { 64 };
 
 /// The planes of one chunk. A null pointer is a plane that the chunk does not have.
 struct Chunk {
+    /// Where the line of record 0 would be if those of all records were side by side with this chunk's:
+    /// its records are found by their whole numbers.
     hot: AtomicPtr<Hot>,
+    /// The same.
     cold: AtomicPtr<Cold>,
     wide: AtomicPtr<Eight>,
     extension: AtomicPtr<Eight>,
@@ -109,6 +112,17 @@ struct Magazine {
     len: usize,
 }
 
+impl Magazine {
+    /// As many as there are and fit; the last one is the one that leaves first.
+    #[inline]
+    fn take(&mut self, into: &mut [u32]) -> usize {
+        let taken = into.len().min(self.len);
+        self.len -= taken;
+        into[..taken].copy_from_slice(&self.numbers[self.len..][..taken]);
+        taken
+    }
+}
+
 /// What a stripe of threads has for itself.
 struct Stripe {
     magazines: [Magazine; 2],
@@ -141,7 +155,7 @@ pub(super) enum NoRecord {
 
 /// The records of a table.
 pub(super) struct Arena {
-    chunks: Box<[Chunk]>,
+    chunks: Box<[Chunk; MOST_CHUNKS]>,
     used: AtomicU32,
     stripes: Box<[CachePadded<Spin<Stripe>>]>,
     live: Box<[CachePadded<AtomicI64>]>,
@@ -180,7 +194,11 @@ impl Arena {
         // Enough for the limit at creation and for any that is set later within reason; the directory
         // of the largest table would be 1.5 MB.
         Arena {
-            chunks: (0..MOST_CHUNKS).map(|_| chunk()).collect(),
+            chunks: (0..MOST_CHUNKS)
+                .map(|_| chunk())
+                .collect::<Box<[Chunk]>>()
+                .try_into()
+                .unwrap_or_else(|_| unreachable!("there are as many")),
             used: AtomicU32::new(0),
             stripes: (0..STRIPES)
                 .map(|_| CachePadded::new(Spin::new(stripe())))
@@ -210,7 +228,8 @@ impl Arena {
 
     #[inline]
     fn chunk(&self, number: u32) -> &Chunk {
-        &self.chunks[(number >> PLACE_BITS) as usize]
+        // Numbers are in range, so the remainder changes nothing; and nothing is to be checked.
+        &self.chunks[(number >> PLACE_BITS) as usize % MOST_CHUNKS]
     }
 
     /// The hot line of a record.
@@ -219,13 +238,12 @@ impl Arena {
     /// checked ids only.
     #[inline]
     pub(super) fn hot(&self, number: u32) -> &Hot {
-        let first = self.chunk(number).hot.load(Ordering::Relaxed);
-        line(first, number)
+        line_of_all(self.chunk(number).hot.load(Ordering::Relaxed), number)
     }
 
     #[inline]
     pub(super) fn cold(&self, number: u32) -> &Cold {
-        line(self.chunk(number).cold.load(Ordering::Relaxed), number)
+        line_of_all(self.chunk(number).cold.load(Ordering::Relaxed), number)
     }
 
     #[inline(always)]
@@ -260,12 +278,12 @@ impl Arena {
     /// Asks for the lines that a look-up of this record will touch; gives the hot one.
     #[inline]
     pub(super) fn prefetch(&self, number: u32) -> &Hot {
-        let place = number as usize & (CHUNK - 1);
         let chunk = self.chunk(number);
-        let hot = line(chunk.hot.load(Ordering::Relaxed), number);
+        let hot = line_of_all(chunk.hot.load(Ordering::Relaxed), number);
         crate::sync::line::prefetch(hot);
         let wide = chunk.wide.load(Ordering::Relaxed);
         if !wide.is_null() {
+            let place = number as usize & (CHUNK - 1);
             crate::sync::line::prefetch(wide.wrapping_add(place));
         }
         hot
@@ -303,8 +321,9 @@ impl Arena {
         self.remaining.load(Ordering::Acquire) <= 0 && self.holders.load(Ordering::Relaxed) == 0
     }
 
-    /// Takes a free record.
-    pub(super) fn take(&self, family: Family) -> Result<u32, NoRecord> {
+    /// Takes free records, at least one, and says how many; the last is the one to be used first.
+    #[inline]
+    pub(super) fn take(&self, family: Family, into: &mut [u32]) -> Result<usize, NoRecord> {
         let index = stripe::current();
         let mut stripe = self.stripes[index].lock();
         if stripe.credit == 0 {
@@ -331,14 +350,17 @@ impl Arena {
             }
             filled?;
         }
+        let most = into.len().min(stripe.credit as usize);
         let magazine = &mut stripe.magazines[family as usize];
-        magazine.len -= 1;
-        let number = magazine.numbers[magazine.len];
-        stripe.credit -= 1;
+        let taken = magazine.take(&mut into[..most]);
+        stripe.credit -= taken as i64;
         // Only holders of this stripe's lock write its count.
         let live = &self.live[index];
-        live.store(live.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        Ok(number)
+        live.store(
+            live.load(Ordering::Relaxed) + taken as i64,
+            Ordering::Relaxed,
+        );
+        Ok(taken)
     }
 
     /// Gives records back; their words are already those of their next lives.
@@ -490,8 +512,11 @@ impl Arena {
         };
         // Relaxed: the Release on `used`, and the chain of releases by which a record number travels
         // from here to any reader (depot mutex, bucket slot), publish the pointers.
-        chunk.hot.store(planes.hot.as_ptr(), Ordering::Relaxed);
-        chunk.cold.store(planes.cold.as_ptr(), Ordering::Relaxed);
+        let before = used << PLACE_BITS;
+        let hot = planes.hot.as_ptr().wrapping_sub(before);
+        let cold = planes.cold.as_ptr().wrapping_sub(before);
+        chunk.hot.store(hot, Ordering::Relaxed);
+        chunk.cold.store(cold, Ordering::Relaxed);
         chunk
             .beside
             .store(planes.beside.as_ptr(), Ordering::Relaxed);
@@ -558,7 +583,7 @@ impl Arena {
         if depot.accounting {
             return Ok(());
         }
-        for (planes, chunk) in depot.planes.iter_mut().zip(&self.chunks) {
+        for (planes, chunk) in depot.planes.iter_mut().zip(self.chunks.iter()) {
             if planes.account.is_none() {
                 let plane = Plane::map(CHUNK)?;
                 // Release: pairs with the Acquire in `account`.
@@ -599,6 +624,15 @@ fn line<'a, T>(first: *mut T, number: u32) -> &'a T {
     unsafe { &*place }
 }
 
+/// The line of record `number` in a plane, by where that of record 0 would be.
+#[inline]
+fn line_of_all<'a, T>(zeroth: *mut T, number: u32) -> &'a T {
+    let place = zeroth.wrapping_add(number as usize);
+    // SAFETY: as in `line`: `zeroth` is the plane of the number's chunk, less the records of all chunks
+    // before it, so `place` is inside the plane.
+    unsafe { &*place }
+}
+
 #[inline]
 fn optional<'a, T>(first: *mut T, number: u32) -> Option<&'a T> {
     (!first.is_null()).then(|| line(first, number))
@@ -607,6 +641,11 @@ fn optional<'a, T>(first: *mut T, number: u32) -> Option<&'a T> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    fn take(arena: &Arena) -> Result<u32, NoRecord> {
+        let mut one = [0];
+        arena.take(Family::V4, &mut one).map(|_| one[0])
+    }
 
     fn another_stripe() -> usize {
         (stripe::current() + 1) % STRIPES
@@ -617,20 +656,20 @@ mod tests {
         let arena = Arena::new(3, false);
         for _ in 0..3 {
             assert!(!arena.is_full());
-            assert!(arena.take(Family::V4).is_ok());
+            assert!(take(&arena).is_ok());
         }
-        assert_eq!(arena.take(Family::V4), Err(NoRecord::Full));
+        assert_eq!(take(&arena), Err(NoRecord::Full));
         assert!(arena.is_full());
         // Credit that is not noted cannot be there: whoever finds it has looked into the stripe.
         let other = another_stripe();
         arena.stripes[other].lock().credit = 1;
-        assert_eq!(arena.take(Family::V4), Err(NoRecord::Full));
+        assert_eq!(take(&arena), Err(NoRecord::Full));
         assert_eq!(arena.stripes[other].lock().credit, 1);
         // As it is noted there.
         arena.note(other, &mut arena.stripes[other].lock());
         assert!(!arena.is_full());
-        assert!(arena.take(Family::V4).is_ok());
-        assert_eq!(arena.take(Family::V4), Err(NoRecord::Full));
+        assert!(take(&arena).is_ok());
+        assert_eq!(take(&arena), Err(NoRecord::Full));
         assert!(arena.is_full(), "each stripe is asked once");
     }
 
@@ -641,12 +680,12 @@ mod tests {
         let some = 3;
         std::thread::scope(|scope| {
             for _ in 0..some {
-                scope.spawn(|| assert!(arena.take(Family::V4).is_ok()));
+                scope.spawn(|| assert!(take(&arena).is_ok()));
             }
         });
         assert_ne!(arena.holders.load(Ordering::Relaxed), 0);
         let mut taken = some;
-        while arena.take(Family::V4).is_ok() {
+        while take(&arena).is_ok() {
             taken += 1;
         }
         assert_eq!(taken, limit);
@@ -658,8 +697,8 @@ mod tests {
         let limit = 5 * LOT as u32;
         let arena = Arena::new(limit, false);
         let take_all = || -> Vec<u32> {
-            let take = |_| arena.take(Family::V4).expect("there is room");
-            (0..limit).map(take).collect()
+            let next = |_| take(&arena).expect("there is room");
+            (0..limit).map(next).collect()
         };
         let mut before = take_all();
         assert!(arena.is_full());
@@ -669,6 +708,6 @@ mod tests {
         before.sort_unstable();
         after.sort_unstable();
         assert_eq!(before, after);
-        assert_eq!(arena.take(Family::V4), Err(NoRecord::Full));
+        assert_eq!(take(&arena), Err(NoRecord::Full));
     }
 }

@@ -4,9 +4,13 @@
 //!  0        8                16        20                                              64
 //!  ┌────────┬────────────────┬─────────┬───────────────────────────────────────────────┐
 //!  │ header │ tags 0 to 7    │ tags 8- │ slots 0 to 10: record number, node bits       │
-//!  │ L next │                │ 10      │                                               │
+//!  │ L h n  │                │ 10      │                                               │
 //!  └────────┴────────────────┴─────────┴───────────────────────────────────────────────┘
 //! ```
+//!
+//! In the header are the lock (L), the number of the bucket that continues this one (n), and eleven
+//! *hints* (h), four bits of each entry's hash by which it will be told who leaves when the bucket is
+//! split: see `shard`. Only writers look at them.
 //!
 //! A reader compares all tags at once and looks only at records whose tag fits. It takes no lock and
 //! writes nothing.
@@ -29,7 +33,21 @@ pub(super) const SLOTS: usize = 11;
 /// An empty slot.
 const EMPTY: u8 = 0;
 const LOCK: u64 = 1 << 63;
-const NEXT: u64 = 0xffff_ffff;
+/// Bits of the number of the bucket that continues one.
+const NEXT_BITS: u32 = 19;
+/// The largest such number.
+pub(super) const NEXT: u32 = (1 << NEXT_BITS) - 1;
+/// Bits of a hint.
+pub(super) const HINT_BITS: u32 = 4;
+const HINT: u64 = (1 << HINT_BITS) - 1;
+
+const _: () = assert!(NEXT_BITS + SLOTS as u32 * HINT_BITS + 1 == u64::BITS);
+
+/// Where the hint of a position stands in the header.
+#[inline]
+const fn hint_shift(position: usize) -> u32 {
+    NEXT_BITS + position as u32 * HINT_BITS
+}
 
 /// A bucket.
 #[repr(align(64))]
@@ -158,29 +176,42 @@ impl Bucket {
     #[inline]
     pub(super) fn next(&self) -> u32 {
         // Acquire: pairs with the Release in `set_next`; the overflow bucket is mapped.
-        (self.header.load(Ordering::Acquire) & NEXT) as u32
+        self.header.load(Ordering::Acquire) as u32 & NEXT
     }
 
     /// Takes the lock of the chain that begins here.
+    #[inline(always)]
     pub(super) fn lock(&self) {
+        if !self.try_lock() {
+            self.wait();
+        }
+    }
+
+    #[inline(always)]
+    fn try_lock(&self) -> bool {
+        let free = self.header.load(Ordering::Relaxed) & !LOCK;
+        // Acquire: pairs with the Release in `unlock`.
+        let taken =
+            self.header
+                .compare_exchange(free, free | LOCK, Ordering::Acquire, Ordering::Relaxed);
+        taken.is_ok()
+    }
+
+    /// Takes the lock once it is free.
+    #[cold]
+    #[inline(never)]
+    fn wait(&self) {
         let backoff = Backoff::new();
         loop {
-            let free = self.header.load(Ordering::Relaxed) & !LOCK;
-            // Acquire: pairs with the Release in `unlock`.
-            let taken = self.header.compare_exchange(
-                free,
-                free | LOCK,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            );
-            if taken.is_ok() {
+            pause(&backoff);
+            if self.try_lock() {
                 return;
             }
-            pause(&backoff);
         }
     }
 
     /// Gives the lock back.
+    #[inline(always)]
     pub(super) fn unlock(&self) {
         // A plain store: nobody else writes here while the lock is held.
         // Release: pairs with the Acquire in `lock`.
@@ -195,11 +226,7 @@ impl Bucket {
         Positions(!self.free().0 & ALL)
     }
 
-    /// Number of positions in use.
-    pub(super) fn occupancy(&self) -> u32 {
-        self.used().0.count_ones()
-    }
-
+    #[inline]
     fn free(&self) -> Positions {
         compare(
             self.tags.load(Ordering::Relaxed),
@@ -208,15 +235,22 @@ impl Bucket {
         )
     }
 
-    /// Puts an entry into a free position; `false` when there is none.
+    /// Locks a bucket to which nothing leads yet.
+    pub(super) fn lock_unseen(&self) {
+        let header = self.header.load(Ordering::Relaxed);
+        debug_assert_eq!(header & LOCK, 0);
+        self.header.store(header | LOCK, Ordering::Relaxed);
+    }
+
+    /// Puts an entry into the first free position, and says which.
     #[must_use]
-    pub(super) fn put(&self, tag: u8, slot: u32) -> bool {
-        let Some(position) = self.free().next() else {
-            return false;
-        };
+    #[inline(always)]
+    pub(super) fn put(&self, tag: u8, hint: u8, slot: u32) -> Option<usize> {
+        let position = self.free().next()?;
         self.slots[position].store(slot, Ordering::Relaxed);
+        self.set_hint(position, hint);
         self.set_tag(position, tag);
-        true
+        Some(position)
     }
 
     /// Takes the entry with this slot away; `false` when it is not here.
@@ -243,6 +277,7 @@ impl Bucket {
         }
     }
 
+    #[inline(always)]
     fn set_tag(&self, position: usize, tag: u8) {
         // Release: pairs with the Acquire in `matching`. Publishes the slot, and the record behind it;
         // for a cleared tag, what was done before (the state word of a split).
@@ -263,8 +298,24 @@ impl Bucket {
         }
     }
 
+    /// The hint of a position in use.
+    #[inline]
+    pub(super) fn hint(&self, position: usize) -> u8 {
+        (self.header.load(Ordering::Relaxed) >> hint_shift(position) & HINT) as u8
+    }
+
+    /// Gives a position another hint.
+    #[inline(always)]
+    pub(super) fn set_hint(&self, position: usize, hint: u8) {
+        // A plain store: the lock bit is ours and stays.
+        let others = self.header.load(Ordering::Relaxed) & !(HINT << hint_shift(position));
+        let hint = u64::from(hint) << hint_shift(position);
+        self.header.store(others | hint, Ordering::Relaxed);
+    }
+
     /// Continues this bucket in overflow bucket `next`.
     pub(super) fn set_next(&self, next: u32) {
+        debug_assert!(next <= NEXT);
         // Release: pairs with the Acquire in `next`. The lock bit is ours and stays.
         let header = self.header.load(Ordering::Relaxed);
         self.header
@@ -288,14 +339,14 @@ mod tests {
     fn a_bucket_holds_eleven_entries_and_gives_each_back() {
         let bucket = Bucket::zeroed();
         for i in 0..SLOTS as u32 {
-            assert!(bucket.put(7 + (i % 2) as u8, 100 + i));
+            let put = bucket.put(7 + (i % 2) as u8, i as u8, 100 + i);
+            assert_eq!(put, Some(i as usize));
         }
-        assert!(!bucket.put(9, 999));
-        assert_eq!(bucket.occupancy(), 11);
+        assert_eq!(bucket.put(9, 0, 999), None);
         assert_eq!(bucket.matching(7).map(|p| bucket.slot(p)).sum::<u32>(), 630);
         assert!(bucket.take(8, 109));
         assert!(!bucket.take(8, 109));
-        assert!(bucket.put(9, 999));
+        assert_eq!(bucket.put(9, 15, 999), Some(9));
         assert_eq!(
             bucket
                 .matching(9)
@@ -303,6 +354,21 @@ mod tests {
                 .collect::<Vec<_>>(),
             [999]
         );
+        bucket.set_hint(10, 3);
+        assert_eq!(
+            (0..SLOTS).map(|p| bucket.hint(p)).collect::<Vec<_>>(),
+            [0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 3]
+        );
+        assert_eq!(bucket.next(), 0);
+        bucket.lock();
+        bucket.set_next(NEXT);
+        bucket.set_hint(0, 15);
+        bucket.unlock();
+        assert_eq!(
+            (bucket.next(), bucket.hint(0), bucket.hint(1)),
+            (NEXT, 15, 1)
+        );
+        assert!(bucket.try_lock());
     }
 
     #[test]

@@ -31,7 +31,8 @@
 //!
 //! The number must never be later than the truth:
 //! * whoever gives a connection an earlier expiry (a new connection, a shorter timeout) stores the
-//!   expiry first and then lowers the number, with a read-modify-write in every case;
+//!   expiry first and then lowers the number, with a read-modify-write in every case; for several new
+//!   connections of a block once, after the last of them, to the first of their expiries (`insert`);
 //! * a sweep claims a block by swapping in `NEVER`, then looks, then lowers the number to what it
 //!   found.
 //!

@@ -1,10 +1,11 @@
 //! When a shard grows: two steps after it was found crowded.
 //!
-//! A split reads the key of every entry of the bucket, in as many cold lines, to know which leave it. An
-//! insert that finds its bucket crowded therefore splits nothing of its own shard. It asks for the
-//! buckets that are to be split there; the thread's next such insert, a dozen connections later, looks
-//! into them and asks for the records that they name; and the one after that splits them, with all that
-//! it needs near. Each insert so does the three steps for the last three shards.
+//! A split reads and writes two cold buckets at least, and now and then, to renew the hints of those that
+//! are in it (`shard`), the key of every entry, in as many cold lines. An insert that finds its bucket
+//! crowded therefore splits nothing of its own shard. It asks for the buckets that are to be split there;
+//! the thread's next such insert, a dozen connections later, looks into them and asks for what else will be
+//! read; and the one after that splits them, with all that it needs near. Each insert so does the three
+//! steps for the last three shards.
 //!
 //! What waits is only a hint that a shard is crowded. A thread that inserts no more leaves two of them
 //! undone, and another crowded insert brings them up again; two threads that share a stripe may lose one.

@@ -332,7 +332,8 @@ impl<'t> Guard<'t> {
     }
 
     /// Writes a new connection into the record, which nobody else can find yet.
-    pub(super) fn fill(&self, new: &New, forward: &Key, epoch: u32) {
+    #[inline(always)]
+    pub(super) fn fill(&self, new: &New, forward: &Key, reply: &Key, epoch: u32) {
         let hot = self.hot;
         hot.address.store(forward.address[0], Relaxed);
         hot.tail.store(forward.tail, Relaxed);
@@ -352,7 +353,6 @@ impl<'t> Guard<'t> {
         cold.learn.store(0, Relaxed);
         cold.label[0].store(new.label as u64, Relaxed);
         cold.label[1].store((new.label >> 64) as u64, Relaxed);
-        let reply = new.reply.map_or(*forward, |tuple| tuple.key().0);
         cold.reply_address.store(reply.address[0], Relaxed);
         cold.reply_ports.store(reply.tail as u32, Relaxed);
         if let Some(line) = self.table.arena.wide(self.number) {
@@ -454,9 +454,5 @@ impl Table {
     fn lower_due(&self, number: u32, expiry: Time) {
         let chunk = number as usize / CHUNK;
         self.arena.due(chunk).lower(number as usize % CHUNK, expiry);
-    }
-
-    pub(super) fn note_expiry(&self, number: u32, expiry: Time) {
-        self.lower_due(number, expiry);
     }
 }

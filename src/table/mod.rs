@@ -38,6 +38,7 @@ pub mod due;
 mod entry;
 mod growth;
 mod guard;
+mod insert;
 mod memory;
 #[cfg(all(test, loom))]
 mod models;
@@ -57,19 +58,20 @@ use smallvec::SmallVec;
 use crate::clock::Time;
 use crate::error::Error;
 use crate::packet::Family;
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{Site, fence, line, pause, takes_step};
+use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::sync::{Site, line, pause, takes_step};
 use crate::tuple::hash::{Secret, hash};
 use crate::tuple::{ConnectionId, Direction, Key, Side, Tuple};
-use arena::{Arena, NoRecord};
+use arena::Arena;
 use bucket::{Bucket, tag};
-use entry::{Hot, LIVE, LOCK, MILLIS, generation, next_life};
+use entry::{Hot, LIVE, LOCK, MILLIS, generation};
 use growth::Growth;
 use shard::{Pool, Shard};
 use sweep::Sweeper;
 
 pub use entry::Flags;
 pub use guard::Guard;
+pub use insert::Inserts;
 pub use removal::{Removal, STAGE};
 pub use summary::{Address, Wanted};
 pub use sweep::{Judge, Over, Sweep, SweepAt, Swept};
@@ -110,8 +112,6 @@ pub struct At {
 /// A connection to be inserted.
 #[derive(Clone, Debug)]
 pub struct New {
-    /// Tuple of packets in the original direction.
-    pub original: Tuple,
     /// Tuple of packets in the reply direction, when it is not the original one reversed.
     pub reply: Option<Tuple>,
     /// Flags, but for those that follow from the tuples.
@@ -527,156 +527,13 @@ impl Table {
         Name { key, side, hash }
     }
 
-    /// Inserts a connection whose original tuple is known by this name, and gives the right to it.
-    ///
-    /// # Errors
-    /// [`InsertError`]; nothing was changed then.
-    #[inline]
-    pub fn insert(&self, new: &New, name: &Name, at: &At) -> Result<Guard<'_>, InsertError> {
-        let Name {
-            ref key,
-            side,
-            hash,
-        } = *name;
-        let reply = new.reply.map(|tuple| {
-            let (key, side) = tuple.key();
-            (key, side, self.hash(&key))
-        });
-        let mut flags = new.flags;
-        flags.set(Flags::ORIGINATOR_HIGH, side == Side::High);
-        flags.set(Flags::TRANSLATED, reply.is_some());
-        if let Some((_, side, _)) = reply {
-            flags.set(Flags::REPLY_SOURCE_HIGH, side == Side::High);
-        }
-        let (chain, reply_chain) = self.lock_chains(hash, reply.map(|(.., hash)| hash));
-        // Without a key of its own the reply direction is that of the other side.
-        let (alone, mut answered) = (reply.is_none(), false);
-        let exists = chain.search(hash, |slot| {
-            answered |= alone && self.claims(slot, key, side.other(), at);
-            self.claims(slot, key, side, at)
-        });
-        if exists {
-            return Err(InsertError::Exists);
-        }
-        if answered {
-            return Err(InsertError::ReplyExists);
-        }
-        if let Some((key, side, hash)) = reply {
-            let chain = reply_chain.as_ref().unwrap_or(&chain);
-            if chain.search(hash, |slot| self.claims(slot, &key, side, at)) {
-                return Err(InsertError::ReplyExists);
-            }
-        }
-        let number = self
-            .arena
-            .take(new.original.family)
-            .map_err(|error| match error {
-                NoRecord::Full => InsertError::Full,
-                NoRecord::NoMemory => InsertError::NoMemory,
-            })?;
-        let hot = self.arena.hot(number);
-        // A record that was never used has generation zero, which is none.
-        let before = hot.word.load(Relaxed);
-        let life = if generation(before) == 0 {
-            next_life(before)
-        } else {
-            // Release: pairs with the Acquire of `View::holds`. Whoever sees anything of the new life sees
-            // that the former one is over.
-            if takes_step(Site::FillFence) {
-                fence(Release);
-            }
-            before
-        };
-        let word = flags.put(life | LIVE);
-        let guard = Guard {
-            table: self,
-            hot,
-            number,
-            word,
-        };
-        guard.fill(new, key, at.epoch);
-        self.summarise(number, new);
-        // Release: pairs with the Acquire of whoever reads the word; the record is complete.
-        hot.word.store(word | LOCK, Release);
-        let slot = number | nodes_of(flags);
-        let linked = chain
-            .put(hash, slot, &self.pool)
-            .and_then(|()| match reply {
-                None => Ok(()),
-                Some((.., reply_hash)) => {
-                    let second = reply_chain.as_ref().unwrap_or(&chain);
-                    second
-                        .put(reply_hash, slot | REPLY_NODE, &self.pool)
-                        .inspect_err(|_| {
-                            chain.take(hash, slot);
-                        })
-                }
-            });
-        let crowded = chain.is_crowded();
-        drop((chain, reply_chain));
-        if linked.is_err() {
-            self.free(guard);
-            return Err(InsertError::NoMemory);
-        }
-        self.note_expiry(number, new.expiry);
-        if crowded {
-            self.grow(hash);
-        }
-        Ok(guard)
-    }
-
-    /// Locks the chains of one or two hashes.
-    #[inline(always)]
-    fn lock_chains(
-        &self,
-        hash: u64,
-        reply: Option<u64>,
-    ) -> (shard::Locked<'_>, Option<shard::Locked<'_>>) {
-        match reply {
-            None => (self.shard(hash).lock(hash), None),
-            Some(reply) => self.lock_two_chains(hash, reply),
-        }
-    }
-
-    /// Locks the chains of two hashes, which may be one chain; the lower address first.
-    fn lock_two_chains(
-        &self,
-        hash: u64,
-        reply: u64,
-    ) -> (shard::Locked<'_>, Option<shard::Locked<'_>>) {
-        loop {
-            let first = self.shard(hash).address(hash);
-            let second = self.shard(reply).address(reply);
-            if std::ptr::eq(first, second) {
-                let chain = self.shard(hash).lock(hash);
-                if chain.is_of(reply) {
-                    return (chain, None);
-                }
-            } else if first < second {
-                let chain = self.shard(hash).lock(hash);
-                if std::ptr::eq(self.shard(hash).address(hash), first)
-                    && let Some(reply_chain) = self.shard(reply).lock_at(second, reply)
-                {
-                    return (chain, Some(reply_chain));
-                }
-            } else {
-                let reply_chain = self.shard(reply).lock(reply);
-                if std::ptr::eq(self.shard(reply).address(reply), second)
-                    && let Some(chain) = self.shard(hash).lock_at(first, hash)
-                {
-                    return (chain, Some(reply_chain));
-                }
-            }
-        }
-    }
-
     /// The zones.
     #[must_use]
     pub fn zones(&self) -> &Zones {
         &self.zones
     }
 
-    /// Connections, those that are not swept yet included.
+    /// Connections, those that are not swept yet included, and records that [`Inserts`] took ahead.
     #[must_use]
     pub fn len(&self) -> u32 {
         self.arena.live()

@@ -49,7 +49,6 @@ fn insert(table: &Table, i: u16, expiry: u64) -> bool {
 
 fn insert_tuple(table: &Table, original: Tuple, i: u16, expiry: u64) -> bool {
     let new = New {
-        original,
         reply: None,
         flags: Flags::default(),
         created: AT.now,
@@ -385,6 +384,39 @@ fn due() -> bool {
 #[test]
 fn loom_no_sweep_overlooks_a_connection_for_good() {
     assert_eq!(bad(None, due), 0);
+}
+
+/// The same of two connections for which the number is lowered once, after both.
+fn due_of_two() -> bool {
+    let due = Arc::new((
+        super::due::Due::new(),
+        [AtomicU64::new(0), AtomicU64::new(0)],
+    ));
+    due.0.lower(0, Time::from_millis(1));
+    let writer = due.clone();
+    let thread = thread::spawn(move || {
+        for expiry in &writer.1 {
+            expiry.store(1, Relaxed);
+        }
+        writer.0.lower(2, Time::from_millis(1));
+    });
+    let late = Time::from_millis(10_000);
+    let sweep = || {
+        let claimed = due.0.claim(0, late, false);
+        due.1
+            .each_ref()
+            .map(|expiry| claimed && expiry.load(Relaxed) == 1)
+    };
+    let first = sweep();
+    thread.join().expect("the writer does not panic");
+    let second = sweep();
+    (0..2).any(|i| !(first[i] || second[i]))
+}
+
+#[test]
+fn loom_no_sweep_overlooks_connections_that_are_told_of_together() {
+    assert_eq!(bad(None, due_of_two), 0);
+    assert!(bad(Some(Site::DueLower), due_of_two) > 0);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One shard of the index: linear hashing, so that growth is a bucket at a time.
 //!
-//! A shard has `2^level` buckets in the current round, of which the first `split` have been split
+//! A shard had `2^level` buckets when the current round began, of which the first few have been split
 //! already: bucket `i` into `i` and `i + 2^level`. When all have been, the level rises and the next
 //! round begins. Buckets never move and are never freed, growth only adds some; so a reader holds
 //! nothing while it reads, and no memory waits for readers to leave. (The textbook way, a new array
@@ -8,6 +8,9 @@
 //!
 //! Buckets lie in segments that double: segment 0 has [`FIRST`] buckets, each further one as many as
 //! all before it. So a shard's directory is a handful of pointers, however large it grows.
+//!
+//! Every packet goes this way, and whether its bucket has been split, or which segment that is in, is
+//! anybody's guess. So nothing here branches on it.
 //!
 //! A reader takes the state word, looks at the bucket that it names, and, when it found nothing, looks
 //! at the state word again: an entry leaves its bucket only by a split, and a split publishes the new
@@ -17,6 +20,11 @@
 //! Writers lock the bucket and look at the state word again: a split of this bucket happens under the
 //! same lock, so from then on the bucket is the right one.
 //!
+//! Who leaves a bucket that is split is said by one more bit of its hash. The hash is not stored, and to
+//! make it again the record has to be read, a cold line for each entry. So beside each entry its bucket
+//! has a hint ([`bucket`](super::bucket)): four bits of the hash, enough for as many rounds. Only in the
+//! last of these rounds records are read, to renew the hints of those who stay and of those who leave.
+//!
 //! Who splits: an insert that leaves its bucket nearly full makes a shard grow (`growth`): it takes the
 //! growth lock if it is free, and splits a few buckets. The work is bounded, and two threads grow
 //! different shards at the same time.
@@ -24,7 +32,7 @@
 use std::hint::select_unpredictable;
 
 use super::SHARDS;
-use super::bucket::{Bucket, Positions, tag};
+use super::bucket::{Bucket, HINT_BITS, NEXT, Positions, tag};
 use super::memory::Plane;
 use crate::error::Error;
 use crate::sync::line;
@@ -33,13 +41,20 @@ use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering, Site, lock, 
 
 /// Buckets of the first segment.
 pub(super) const FIRST: usize = if cfg!(any(loom, miri)) { 1 } else { 16 };
-const FIRST_LEVEL: u32 = FIRST.trailing_zeros();
 /// Segments of a shard: `FIRST * 2^(SEGMENTS - 1)` buckets.
 const SEGMENTS: usize = if cfg!(loom) { 3 } else { 24 };
-/// An insert that leaves so many entries in its bucket makes the shard grow.
-const CROWDED: u32 = if cfg!(any(loom, miri)) { 2 } else { 10 };
+/// Rows of a directory: one for each number of leading zeros that a bucket's number can have.
+const ROWS: usize = if cfg!(loom) {
+    SEGMENTS
+} else {
+    u32::BITS as usize + (FIRST == 1) as usize
+};
+/// Rows that the model goes without.
+const SPARED_ROWS: usize = if cfg!(loom) { 33 - SEGMENTS } else { 0 };
+/// An insert that finds so many places of its bucket taken, its own included, makes the shard grow.
+const CROWDED: usize = if cfg!(any(loom, miri)) { 2 } else { 10 };
 /// Buckets that one such insert splits.
-const SPLITS: usize = 2;
+const SPLITS: u32 = 2;
 
 /// Where segments come from: small ones are cut from common planes, so that they share huge pages.
 pub(super) struct Pool {
@@ -139,64 +154,80 @@ impl Pool {
 
 /// Segments of buckets, by number of bucket.
 struct Segments {
-    first: [AtomicPtr<Bucket>; SEGMENTS],
+    /// For each segment, in the row of its buckets' numbers, where bucket 0 would be if all buckets were
+    /// side by side with its own.
+    rows: [AtomicPtr<Bucket>; ROWS],
+    /// Segments that are mapped; they are in order.
+    mapped: AtomicU32,
 }
 
 impl Segments {
     fn new() -> Segments {
         Segments {
-            first: std::array::from_fn(|_| AtomicPtr::default()),
+            rows: std::array::from_fn(|_| AtomicPtr::default()),
+            mapped: AtomicU32::new(0),
         }
     }
 
-    /// Segment and place of a bucket.
+    /// The row of a bucket's segment.
     #[inline]
-    const fn place(index: usize) -> (usize, usize) {
-        if index < FIRST {
-            (0, index)
+    const fn row(index: u32) -> usize {
+        (index | (FIRST as u32 - 1)).leading_zeros() as usize - SPARED_ROWS
+    }
+
+    /// The segment of a bucket.
+    const fn segment(index: u32) -> u32 {
+        u32::BITS - (index / FIRST as u32).leading_zeros()
+    }
+
+    /// The first bucket of a segment, and how many it has.
+    const fn extent(segment: u32) -> (u32, usize) {
+        if segment == 0 {
+            (0, FIRST)
         } else {
-            let level = index.ilog2();
-            ((level - FIRST_LEVEL + 1) as usize, index - (1 << level))
+            let first = FIRST << (segment - 1);
+            (first as u32, first)
         }
     }
 
-    /// Buckets of a segment.
-    const fn len(segment: usize) -> usize {
-        if segment == 0 {
-            FIRST
-        } else {
-            FIRST << (segment - 1)
-        }
+    /// Where a bucket is whose segment is mapped.
+    #[inline]
+    fn at(&self, index: u32) -> *const Bucket {
+        // Relaxed: whoever knows of the index got it from the state word or a header (Acquire), which
+        // were written after the segment's pointer.
+        let zeroth = self.rows[Segments::row(index)].load(Ordering::Relaxed);
+        zeroth.wrapping_add(index as usize)
     }
 
     /// A bucket that exists.
     #[inline]
-    fn get(&self, index: usize) -> &Bucket {
-        let (segment, place) = Segments::place(index);
-        // Relaxed: whoever knows of the index got it from the state word or a header (Acquire), which
-        // were written after the segment's pointer.
-        let bucket = self.first[segment]
-            .load(Ordering::Relaxed)
-            .wrapping_add(place);
+    fn get(&self, index: u32) -> &Bucket {
         // SAFETY: an index comes from a state word or a bucket's header, which name only buckets whose
         // segment was mapped before (`ensure`); segments live as long as the pool of the same table.
-        unsafe { &*bucket }
+        unsafe { &*self.at(index) }
     }
 
     /// Where a bucket is, if its segment is mapped.
-    fn mapped(&self, index: usize) -> Option<*const Bucket> {
-        let (segment, place) = Segments::place(index);
-        let first = self.first.get(segment)?.load(Ordering::Relaxed);
-        (!first.is_null()).then(|| first.wrapping_add(place).cast_const())
+    fn mapped(&self, index: u32) -> Option<*const Bucket> {
+        let mapped = self.mapped.load(Ordering::Relaxed);
+        (Segments::segment(index) < mapped).then(|| self.at(index))
     }
 
-    /// Makes sure that the bucket exists.
-    fn ensure(&self, index: usize, pool: &Pool) -> Result<(), Error> {
-        let (segment, _) = Segments::place(index);
-        let slot = self.first.get(segment).ok_or(Error::NoMemory)?;
-        if slot.load(Ordering::Relaxed).is_null() {
-            slot.store(pool.segment(Segments::len(segment))?, Ordering::Relaxed);
+    /// Makes sure that the bucket exists. For one thread at a time, and for buckets in order.
+    fn ensure(&self, index: u32, pool: &Pool) -> Result<(), Error> {
+        let mapped = self.mapped.load(Ordering::Relaxed);
+        if Segments::segment(index) < mapped {
+            return Ok(());
         }
+        if mapped as usize == SEGMENTS {
+            return Err(Error::NoMemory);
+        }
+        let (first, count) = Segments::extent(mapped);
+        debug_assert!((first..first + count as u32).contains(&index));
+        let segment = pool.segment(count)?;
+        self.rows[Segments::row(first)]
+            .store(segment.wrapping_sub(first as usize), Ordering::Relaxed);
+        self.mapped.store(mapped + 1, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -208,7 +239,7 @@ struct Growth;
 /// segments stand in one line.
 #[repr(C, align(64))]
 pub(super) struct Shard {
-    /// Level in the high half, buckets split in this round in the low half.
+    /// How many buckets there are: see [`state`].
     state: AtomicU64,
     buckets: Segments,
     overflow: Segments,
@@ -218,25 +249,72 @@ pub(super) struct Shard {
     growth: Spin<Growth>,
 }
 
-const fn state(level: u32, split: u32) -> u64 {
-    (level as u64) << 32 | split as u64
+/// The state of a shard with so many buckets: the number of the last one in the low half, and in the
+/// high half the bits of a hash that name a bucket where it has been split.
+const fn state(buckets: u32) -> u64 {
+    let bits = (1 << (level(buckets) + 1)) - 1;
+    bits << 32 | (buckets - 1) as u64
+}
+
+/// The buckets in a state.
+const fn buckets(state: u64) -> u32 {
+    state as u32 + 1
+}
+
+/// The round in which there are so many buckets.
+const fn level(buckets: u32) -> u32 {
+    buckets.ilog2()
 }
 
 /// The bucket of a hash in a state. Without a branch: whether a hash belongs to a bucket that was split
 /// already is as good as random.
 #[inline]
-fn index_in(state: u64, hash: u64) -> usize {
-    let level = (state >> 32) as u32;
-    let index = hash & ((1 << level) - 1);
-    let split = index < state & 0xffff_ffff;
-    let further = hash & ((1 << (level + 1)) - 1);
-    select_unpredictable(split, further, index) as usize
+fn index_in(state: u64, hash: u64) -> u32 {
+    let (last, bits) = (state as u32, (state >> 32) as u32);
+    let split = hash as u32 & bits;
+    select_unpredictable(split > last, split & bits >> 1, split)
+}
+
+/// The round in which a bucket, one of those in this state, is split next.
+#[inline]
+const fn level_in(state: u64, index: u32) -> u32 {
+    let (last, bits) = (state as u32, (state >> 32) as u32);
+    let size = bits ^ bits >> 1;
+    size.ilog2() + (index | size <= last) as u32
+}
+
+/// Rounds by which those with the same bits for hints are shifted: tables of a million connections are
+/// amid such rounds.
+const HINT_SHIFT: u32 = 2;
+
+/// The first round whose hints have the same bits as those of round `level`, shifted.
+#[inline]
+const fn first_of_hint(level: u32) -> u32 {
+    (level + HINT_SHIFT) / HINT_BITS * HINT_BITS
+}
+
+/// The bit of a hint that says in round `level` who leaves.
+const fn bit_of_hint(level: u32) -> u32 {
+    level + HINT_SHIFT - first_of_hint(level)
+}
+
+/// After this round other bits are the hints.
+const fn is_last_of_hint(level: u32) -> bool {
+    first_of_hint(level) != first_of_hint(level + 1)
+}
+
+/// The hint of a hash in a bucket that is split in round `level`.
+#[inline]
+const fn hint(hash: u64, level: u32) -> u8 {
+    (hash << HINT_SHIFT >> first_of_hint(level)) as u8 & ((1 << HINT_BITS) - 1)
 }
 
 /// A chain whose lock is held.
 pub(super) struct Locked<'s> {
     shard: &'s Shard,
     primary: &'s Bucket,
+    /// The round in which the bucket is split next: not before the lock is given back.
+    level: u32,
 }
 
 impl Shard {
@@ -244,21 +322,16 @@ impl Shard {
     pub(super) fn new(connections: usize, pool: &Pool) -> Result<Shard, Error> {
         let buckets = (connections / 6).max(FIRST).next_power_of_two();
         let shard = Shard {
-            state: AtomicU64::new(state(buckets.ilog2(), 0)),
+            state: AtomicU64::new(state(buckets as u32)),
             buckets: Segments::new(),
             overflow: Segments::new(),
             next_overflow: AtomicU32::new(1),
             overflow_mapping: Spin::new(()),
             growth: Spin::new(Growth),
         };
-        let (last, _) = Segments::place(buckets - 1);
-        for segment in 0..=last {
-            let index = if segment == 0 {
-                0
-            } else {
-                FIRST << (segment - 1)
-            };
-            shard.buckets.ensure(index, pool)?;
+        for segment in 0..=Segments::segment(buckets as u32 - 1) {
+            let (first, _) = Segments::extent(segment);
+            shard.buckets.ensure(first, pool)?;
         }
         Ok(shard)
     }
@@ -317,11 +390,12 @@ impl Shard {
     fn after(&self, bucket: &Bucket) -> Option<&Bucket> {
         match bucket.next() {
             0 => None,
-            next => Some(self.overflow.get(next as usize - 1)),
+            next => Some(self.overflow.get(next - 1)),
         }
     }
 
     /// The bucket of a hash at this moment.
+    #[inline]
     pub(super) fn address(&self, hash: u64) -> *const Bucket {
         let state = self.state.load(Ordering::Acquire);
         self.buckets.get(index_in(state, hash))
@@ -332,30 +406,41 @@ impl Shard {
         loop {
             let state = self.state.load(Ordering::Acquire);
             let primary = self.buckets.get(index_in(state, hash));
-            primary.lock();
-            let locked = Locked {
-                shard: self,
-                primary,
-            };
-            if locked.is_of(hash) {
+            if let Some(locked) = self.lock_for(primary, hash) {
                 return locked;
             }
         }
     }
 
+    /// Locks the chain of a hash, whose bucket is probably the one that is expected.
+    #[inline(always)]
+    pub(super) fn lock_at<'s>(&'s self, expected: Option<&'s Bucket>, hash: u64) -> Locked<'s> {
+        expected
+            .and_then(|primary| self.lock_for(primary, hash))
+            .unwrap_or_else(|| self.lock(hash))
+    }
+
     /// Locks the chain of a hash if its bucket is still the one at `expected`.
-    pub(super) fn lock_at(&self, expected: *const Bucket, hash: u64) -> Option<Locked<'_>> {
+    pub(super) fn lock_if_at(&self, expected: *const Bucket, hash: u64) -> Option<Locked<'_>> {
         let state = self.state.load(Ordering::Acquire);
         let primary = self.buckets.get(index_in(state, hash));
-        if !std::ptr::eq(primary, expected) {
-            return None;
-        }
+        std::ptr::eq(primary, expected)
+            .then(|| self.lock_for(primary, hash))
+            .flatten()
+    }
+
+    /// Locks a bucket, if it then still is that of a hash.
+    #[inline(always)]
+    fn lock_for<'s>(&'s self, primary: &'s Bucket, hash: u64) -> Option<Locked<'s>> {
         primary.lock();
+        let state = self.state.load(Ordering::Acquire);
+        let index = index_in(state, hash);
         let locked = Locked {
             shard: self,
             primary,
+            level: level_in(state, index),
         };
-        locked.is_of(hash).then_some(locked)
+        std::ptr::eq(self.buckets.at(index), primary).then_some(locked)
     }
 
     /// Shows the buckets of a chain.
@@ -374,9 +459,22 @@ impl Shard {
     fn new_overflow(&self, pool: &Pool) -> Result<u32, Error> {
         let _mapping = self.overflow_mapping.lock();
         let number = self.next_overflow.load(Ordering::Relaxed);
-        self.overflow.ensure(number as usize - 1, pool)?;
+        if number > NEXT {
+            return Err(Error::NoMemory);
+        }
+        self.overflow.ensure(number - 1, pool)?;
         self.next_overflow.store(number + 1, Ordering::Relaxed);
         Ok(number)
+    }
+
+    /// The overflow bucket that continues a bucket, which gets one if it has none.
+    fn continued(&self, bucket: &Bucket, pool: &Pool) -> Result<&Bucket, Error> {
+        if let Some(next) = self.after(bucket) {
+            return Ok(next);
+        }
+        let number = self.new_overflow(pool)?;
+        bucket.set_next(number);
+        Ok(self.overflow.get(number - 1))
     }
 
     /// Splits a few buckets, unless another thread is at it. `hash_of` gives the hash of a slot's entry.
@@ -392,10 +490,12 @@ impl Shard {
         drop(growth);
     }
 
-    /// The buckets that will be split next, and how many there are in this round. Only a hint.
-    fn next_splits(&self) -> (std::ops::Range<usize>, usize) {
-        let state = self.state.load(Ordering::Acquire);
-        let (size, split) = (1 << (state >> 32), state as u32 as usize);
+    /// The buckets that will be split next in this round, and how far away their other halves are. Only a
+    /// hint.
+    fn next_splits(&self) -> (std::ops::Range<u32>, u32) {
+        let buckets = buckets(self.state.load(Ordering::Acquire));
+        let size = 1 << level(buckets);
+        let split = buckets - size;
         (split..size.min(split + SPLITS), size)
     }
 
@@ -410,12 +510,15 @@ impl Shard {
         }
     }
 
-    /// Shows `prefetch` the slots of the buckets that [`Shard::grow`] will split. They are read without
-    /// a lock: what is there later may be something else.
+    /// Asks for what else [`Shard::grow`] will read, and shows `prefetch` the slots whose records it will.
+    /// They are read without a lock: what is there later may be something else.
     pub(super) fn prefetch_entries(&self, prefetch: impl Fn(u32)) {
-        for index in self.next_splits().0 {
+        let (splits, size) = self.next_splits();
+        for index in splits {
             let bucket = self.buckets.get(index);
-            bucket.used().for_each(|place| prefetch(bucket.slot(place)));
+            if is_last_of_hint(size.ilog2()) {
+                bucket.used().for_each(|place| prefetch(bucket.slot(place)));
+            }
             if let Some(next) = self.after(bucket) {
                 line::prefetch(next);
             }
@@ -424,39 +527,36 @@ impl Shard {
 
     /// Splits the next bucket. For the holder of `growth`.
     fn split_one(&self, pool: &Pool, hash_of: impl Fn(u32) -> u64) -> Result<(), Error> {
-        let before = self.state.load(Ordering::Relaxed);
-        let (level, split) = ((before >> 32) as u32, before as u32);
-        let partner = split as usize + (1 << level);
+        let partner = buckets(self.state.load(Ordering::Relaxed));
         self.buckets.ensure(partner, pool)?;
-        let after = if split as usize + 1 == 1 << level {
-            state(level + 1, 0)
-        } else {
-            state(level, split + 1)
-        };
-        let primary = self.buckets.get(split as usize);
+        let level = level(partner);
+        let primary = self.buckets.get(partner - (1 << level));
         let target = self.buckets.get(partner);
         primary.lock();
         let source = Locked {
             shard: self,
             primary,
+            level,
         };
         // The target is unreachable until the state says otherwise. Its lock is held until the copies
         // in the source are gone: nobody can remove an entry by one copy while the other remains.
-        target.lock();
+        target.lock_unseen();
         let _target_lock = Locked {
             shard: self,
             primary: target,
+            level: level + 1,
         };
+        let bit = bit_of_hint(level);
+        let renew = is_last_of_hint(level);
         let leaving = |bucket: &Bucket| {
-            let leaves = |&position: &usize| hash_of(bucket.slot(position)) >> level & 1 != 0;
+            let leaves = |&position: &usize| bucket.hint(position) >> bit & 1 != 0;
             bucket.used().filter(leaves).collect::<Positions>()
         };
-        let of_primary = leaving(primary);
-        let leaving = |bucket: &Bucket| {
-            if std::ptr::eq(bucket, primary) {
-                of_primary
+        let hint_of = |bucket: &Bucket, position| {
+            if renew {
+                hint(hash_of(bucket.slot(position)), level + 1)
             } else {
-                leaving(bucket)
+                bucket.hint(position)
             }
         };
         let mut tail = target;
@@ -466,14 +566,14 @@ impl Shard {
                 if result.is_err() {
                     return;
                 }
-                let slot = bucket.slot(position);
-                if !tail.put(bucket.tag_at(position), slot) {
-                    match self.new_overflow(pool) {
-                        Ok(number) => {
-                            tail.set_next(number);
-                            tail = self.overflow.get(number as usize - 1);
-                            let put = tail.put(bucket.tag_at(position), slot);
-                            debug_assert!(put, "a new bucket has room");
+                let (tag, slot) = (bucket.tag_at(position), bucket.slot(position));
+                let hint = hint_of(bucket, position);
+                if tail.put(tag, hint, slot).is_none() {
+                    match self.continued(tail, pool) {
+                        Ok(next) => {
+                            tail = next;
+                            let put = tail.put(tag, hint, slot);
+                            debug_assert!(put.is_some(), "it is empty");
                         }
                         Err(error) => result = Err(error),
                     }
@@ -486,14 +586,21 @@ impl Shard {
             return result;
         }
         // Release: pairs with the Acquire loads of the state; the target's entries come with it.
-        self.state.store(after, Ordering::Release);
-        source.each(|bucket| bucket.clear(leaving(bucket)));
+        self.state.store(state(partner + 1), Ordering::Release);
+        source.each(|bucket| {
+            bucket.clear(leaving(bucket));
+            if renew {
+                let staying = bucket.used();
+                staying.for_each(|position| bucket.set_hint(position, hint_of(bucket, position)));
+            }
+        });
         Ok(())
     }
 }
 
 impl<'s> Locked<'s> {
     /// The lock is that of this hash's chain.
+    #[inline]
     pub(super) fn is_of(&self, hash: u64) -> bool {
         std::ptr::eq(self.shard.address(hash), self.primary)
     }
@@ -502,24 +609,30 @@ impl<'s> Locked<'s> {
         self.shard.each_of(self.primary, visit);
     }
 
-    /// Adds an entry.
-    ///
-    /// # Errors
-    /// [`Error::NoMemory`].
-    pub(super) fn put(&self, hash: u64, slot: u32, pool: &Pool) -> Result<(), Error> {
+    /// Adds an entry, and says whether its place shows the primary bucket to be crowded. `None`: there is
+    /// no memory for it.
+    #[must_use]
+    #[inline(always)]
+    pub(super) fn put(&self, hash: u64, slot: u32, pool: &Pool) -> Option<bool> {
+        match self.primary.put(tag(hash), hint(hash, self.level), slot) {
+            Some(place) => Some(place >= CROWDED - 1),
+            None => self.put_behind(hash, slot, pool).ok().map(|()| true),
+        }
+    }
+
+    /// Adds an entry to a chain whose primary bucket is full.
+    #[cold]
+    #[inline(never)]
+    fn put_behind(&self, hash: u64, slot: u32, pool: &Pool) -> Result<(), Error> {
         let mut bucket = self.primary;
         loop {
-            if bucket.put(tag(hash), slot) {
+            bucket = self.shard.continued(bucket, pool)?;
+            if bucket
+                .put(tag(hash), hint(hash, self.level), slot)
+                .is_some()
+            {
                 return Ok(());
             }
-            bucket = match self.shard.after(bucket) {
-                None => {
-                    let number = self.shard.new_overflow(pool)?;
-                    bucket.set_next(number);
-                    self.shard.overflow.get(number as usize - 1)
-                }
-                Some(next) => next,
-            };
         }
     }
 
@@ -531,21 +644,23 @@ impl<'s> Locked<'s> {
     }
 
     /// Shows every slot whose tag fits to `accept`, until it accepts one.
+    #[inline(always)]
     pub(super) fn search(&self, hash: u64, mut accept: impl FnMut(u32) -> bool) -> bool {
-        let mut found = false;
-        self.each(|bucket| {
-            found = found || bucket.matching(tag(hash)).any(|p| accept(bucket.slot(p)));
-        });
-        found
-    }
-
-    /// The primary bucket is nearly full.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.primary.occupancy() >= CROWDED
+        let mut bucket = self.primary;
+        loop {
+            if bucket.matching(tag(hash)).any(|p| accept(bucket.slot(p))) {
+                return true;
+            }
+            match self.shard.after(bucket) {
+                None => return false,
+                Some(next) => bucket = next,
+            }
+        }
     }
 }
 
 impl Drop for Locked<'_> {
+    #[inline(always)]
     fn drop(&mut self) {
         self.primary.unlock();
     }
@@ -554,6 +669,45 @@ impl Drop for Locked<'_> {
 #[cfg(all(test, not(any(loom, miri))))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hints_tell_who_leaves_a_bucket_in_every_round() {
+        let pool = Pool::new();
+        let shard = Shard::new(0, &pool).expect("memory");
+        let hash_of = |slot: u32| {
+            let mixed = (u64::from(slot) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
+        };
+        let asked = std::cell::Cell::new(0_u32);
+        let found = |slot: u32| {
+            let same = |other| (other == slot).then_some(());
+            shard.search(hash_of(slot), same).is_some()
+        };
+        let many = 30_000;
+        for slot in 0..many {
+            let crowded = shard
+                .lock(hash_of(slot))
+                .put(hash_of(slot), slot, &pool)
+                .expect("memory");
+            if crowded {
+                shard.grow(&pool, |slot| {
+                    asked.set(asked.get() + 1);
+                    hash_of(slot)
+                });
+            }
+            // Some go while others come.
+            if slot % 3 == 2 {
+                let hash = hash_of(slot / 2);
+                shard.lock(hash).take(hash, slot / 2);
+                shard.lock(hash).put(hash, slot / 2, &pool).expect("memory");
+            }
+        }
+        let rounds = level(buckets(shard.state.load(Ordering::Relaxed)));
+        assert!(rounds >= 11, "{rounds}");
+        assert!((0..many).all(found));
+        // The rounds that renew them end with 64 and with 1,024 buckets.
+        assert!(asked.get() < 12 * (64 + 1024), "{}", asked.get());
+    }
 
     #[test]
     fn when_one_shard_begins_a_larger_segment_planes_for_all_are_made_ready() {

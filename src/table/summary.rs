@@ -21,9 +21,10 @@
 //! records for nothing, which is what every walk did without summaries.
 
 use super::arena::CHUNK;
+use crate::packet::Family;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{AtomicU16, AtomicU32};
-use crate::tuple::{Tuple, Zone};
+use crate::tuple::{Key, Side, Zone};
 
 /// One of the four addresses of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +50,26 @@ const UNUSED: u32 = 0;
 /// The signature of an address.
 #[inline]
 const fn signature(address: u128) -> u16 {
-    let folded = address as u64 ^ (address >> 64) as u64;
-    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS)) as u16
+    signature_of(address as u64, (address >> 64) as u64)
+}
+
+#[inline]
+const fn signature_of(low: u64, high: u64) -> u16 {
+    ((low ^ high).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS)) as u16
+}
+
+/// The signatures of source and destination of the packets with this key that endpoint `side` sends.
+#[inline(always)]
+const fn signatures(key: &Key, side: Side) -> u16 {
+    let [a, b, c, d] = key.address;
+    let (low, high) = match key.family() {
+        Family::V4 => (signature_of(a & 0xffff_ffff, 0), signature_of(a >> 32, 0)),
+        Family::V6 => (signature_of(a, b), signature_of(c, d)),
+    };
+    match side {
+        Side::Low => low | high << BITS,
+        Side::High => high | low << BITS,
+    }
 }
 
 /// What summaries are asked for: a zone, any of the addresses, both, or nothing.
@@ -112,15 +131,20 @@ impl Summaries {
     }
 
     /// Notes what the record at `place` of the chunk is about to be.
-    #[inline]
-    pub(super) fn note(&self, place: usize, original: &Tuple, reply: Option<&Tuple>) {
-        let there = signature(original.src) | signature(original.dst) << BITS;
+    #[inline(always)]
+    pub(super) fn note(
+        &self,
+        place: usize,
+        (key, side): (&Key, Side),
+        reply: Option<(&Key, Side)>,
+    ) {
+        let there = signatures(key, side);
         let back = match reply {
-            Some(reply) => signature(reply.src) | signature(reply.dst) << BITS,
+            Some((key, side)) => signatures(key, side),
             None => there.rotate_left(BITS),
         };
         let all = u32::from(there) | u32::from(back) << (2 * BITS);
-        self.zones[place].store(original.zone, Relaxed);
+        self.zones[place].store(key.zone(), Relaxed);
         self.signatures[place].store(all + u32::from(all == UNUSED), Relaxed);
     }
 
@@ -157,8 +181,8 @@ impl Summaries {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::packet::{Family, proto};
-    use crate::tuple::QueryKind;
+    use crate::packet::proto;
+    use crate::tuple::{QueryKind, Tuple};
 
     /// The first address of this signature.
     fn address(wanted: u16) -> u128 {
@@ -183,7 +207,8 @@ mod tests {
                 question: true,
             };
             assert_eq!(summaries.find(0, &Wanted::in_zone(Some(0))), None);
-            summaries.note(3, &original, None);
+            let (key, side) = original.key();
+            summaries.note(3, (&key, side), None);
             for wanted in [
                 Wanted::in_zone(Some(0)),
                 Wanted::default().with(Address::OriginalSource, original.src),

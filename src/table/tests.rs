@@ -33,9 +33,28 @@ pub(super) fn tuple(i: u32, family: Family) -> Tuple {
     }
 }
 
-pub(super) fn new(original: Tuple, reply: Option<Tuple>, expiry: u64) -> New {
-    New {
-        original,
+/// A connection to be inserted, with its original tuple.
+pub(super) struct Fresh {
+    pub(super) original: Tuple,
+    new: New,
+}
+
+impl std::ops::Deref for Fresh {
+    type Target = New;
+
+    fn deref(&self) -> &New {
+        &self.new
+    }
+}
+
+impl std::ops::DerefMut for Fresh {
+    fn deref_mut(&mut self) -> &mut New {
+        &mut self.new
+    }
+}
+
+pub(super) fn new(original: Tuple, reply: Option<Tuple>, expiry: u64) -> Fresh {
+    let new = New {
         reply,
         flags: Flags::default(),
         created: Time::from_millis(0),
@@ -48,12 +67,17 @@ pub(super) fn new(original: Tuple, reply: Option<Tuple>, expiry: u64) -> New {
         helper: 0,
         in_port: 0,
         extension: None,
-    }
+    };
+    Fresh { original, new }
 }
 
-pub(super) fn insert<'t>(table: &'t Table, new: &New, now: u64) -> Result<Guard<'t>, InsertError> {
-    let at = at(table, new.original.zone, now);
-    table.insert(new, &table.name(&new.original), &at)
+pub(super) fn insert<'t>(
+    table: &'t Table,
+    fresh: &Fresh,
+    now: u64,
+) -> Result<Guard<'t>, InsertError> {
+    let at = at(table, fresh.original.zone, now);
+    table.insert(&fresh.new, &table.name(&fresh.original), &at)
 }
 
 fn at(table: &Table, zone: u16, now: u64) -> At {

@@ -6,9 +6,9 @@
 use super::arena::{CHUNK, PLACE_BITS};
 use super::entry::LIVE;
 use super::summary::Wanted;
-use super::{Flags, Guard, New, Table};
+use super::{Flags, Guard, Table};
 use crate::sync::Ordering::Acquire;
-use crate::tuple::{Side, Tuple};
+use crate::tuple::{Key, Side, Tuple};
 
 /// Where a walk stands, and what it has cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,9 +117,14 @@ impl Table {
 
     /// Notes in its summary what a record is about to be. Before it is published.
     #[inline]
-    pub(super) fn summarise(&self, number: u32, new: &New) {
+    pub(super) fn summarise(
+        &self,
+        number: u32,
+        original: (&Key, Side),
+        reply: Option<(&Key, Side)>,
+    ) {
         let summaries = self.arena.summaries(number as usize / CHUNK);
-        summaries.note(number as usize % CHUNK, &new.original, new.reply.as_ref());
+        summaries.note(number as usize % CHUNK, original, reply);
     }
 
     /// Records are numbered below this.
