@@ -404,6 +404,7 @@ impl Shard {
     /// Locks the chain of a hash.
     pub(super) fn lock(&self, hash: u64) -> Locked<'_> {
         loop {
+            // Acquire: as in `lock_for`.
             let state = self.state.load(Ordering::Acquire);
             let primary = self.buckets.get(index_in(state, hash));
             if let Some(locked) = self.lock_for(primary, hash) {
@@ -433,6 +434,7 @@ impl Shard {
     #[inline(always)]
     fn lock_for<'s>(&'s self, primary: &'s Bucket, hash: u64) -> Option<Locked<'s>> {
         primary.lock();
+        // Acquire: pairs with the Release in `split_one`; the segment of whatever bucket it names is there.
         let state = self.state.load(Ordering::Acquire);
         let index = index_in(state, hash);
         let locked = Locked {
