@@ -15,7 +15,8 @@
 //! Only stage 3 decides anything, and it goes in order: a packet sees what the packets before it in
 //! the same batch did, so a batch gives the result of its packets one by one. What the stages before
 //! found is a hint that stage 3 checks under the connection's lock. A batch of one packet has nothing to
-//! overlap, and first tries the ways of `alone`.
+//! overlap, and first tries the ways of `alone`. Packets that stand in front of a batch and carry their
+//! connection from an earlier pass do not go through the stages (see `cached`).
 //!
 //! The rules of stage 3 are those of Open vSwitch's `process_one` (lib/conntrack.c); the numbers in
 //! the comments count its steps.
@@ -167,10 +168,16 @@ impl<'e> Batch<'e> {
     /// All packets.
     #[inline(always)]
     pub(super) fn run<P: Descriptor, F: Fragments<P>>(mut self, packets: &mut [P], fragments: &F) {
-        if packets.len() == 1 {
-            self.run_alone(packets, fragments);
-        } else {
-            self.run_stages(packets, fragments);
+        let again = matches!(&*packets, [first, ..] if self.is_cached(&first.pass()));
+        let packets = match again {
+            false => packets,
+            true if self.action.nat.is_some() => self.go_again_in_front::<P, true>(packets),
+            true => self.go_again_in_front::<P, false>(packets),
+        };
+        match packets.len() {
+            0 => {}
+            1 if !again => self.run_alone(packets, fragments),
+            _ => self.run_stages(packets, fragments),
         }
         self.engine.statistics.add(&self.tally);
     }
