@@ -23,7 +23,7 @@
 
 use super::Engine;
 use super::action::Action;
-use super::config::{Profile, Switches};
+use super::config::{Packed, Profile};
 use super::descriptor::{Descriptor, Metadata, Modified, state};
 use super::events::{Before, Ending};
 use super::express::Straight;
@@ -58,7 +58,7 @@ pub(super) struct Batch<'e> {
     pub(super) action: &'e Action,
     pub(super) at: At,
     pub(super) parse: &'static packet::Options,
-    pub(super) switches: Switches,
+    pub(super) switches: Packed,
     /// See [`Batch::track`].
     track: Option<track::Options>,
     pub(super) tally: Tally,
@@ -114,25 +114,26 @@ impl<'e, P: Descriptor, F: Fragments<P>> Loop<P, Slot<'e>, (&mut Others, &F)> fo
 impl<'e> Batch<'e> {
     #[inline(always)]
     pub(super) fn new(engine: &'e Engine, action: &'e Action, now: Time) -> Batch<'e> {
+        // First what may have to call somebody: the rest then comes to where it stays in one go.
         let switches = engine.settings.read();
         let flow_table = engine.flows.of(action.zone);
         let epoch = engine.table.zones().epoch(action.zone);
         Batch {
+            dispatch: Dispatch::new(&engine.offload),
             engine,
             action,
             at: At { now, epoch },
-            parse: parsing(engine.profile, switches.verify_checksums),
+            parse: parsing(engine.profile, switches.verify_checksums()),
             switches,
             track: None,
             tally: Tally::new(),
-            straight: Straight::new(engine, action, &switches, now, flow_table.is_none()),
+            straight: Straight::new(engine, action, switches, now, flow_table.is_none()),
             expected: None,
             stored: None,
             observed: engine.observers.wanted(),
             before: None,
             lot: engine.limits.lot(action.zone, epoch),
             inserts: Inserts::new(&engine.table),
-            dispatch: Dispatch::new(&engine.offload),
             flow_table,
         }
     }
@@ -157,9 +158,9 @@ impl<'e> Batch<'e> {
     fn begin_to_track(&mut self) -> track::Options {
         *self.track.insert(track::Options {
             machine: self.engine.machine(),
-            sequence_check: self.switches.tcp_sequence_check,
-            loose: self.switches.tcp_loose,
-            strict_reset: self.switches.strict_reset,
+            sequence_check: self.switches.tcp_sequence_check(),
+            loose: self.switches.tcp_loose(),
+            strict_reset: self.switches.strict_reset(),
             liberal: self.engine.zones.liberal(self.action.zone),
             now: self.at.now,
         })
@@ -537,7 +538,7 @@ impl<'e> Batch<'e> {
             let wait = self.wait(guard.policy(), class, step.at_most);
             guard.set_expiry(self.at.now.plus(wait));
         }
-        if self.switches.accounting {
+        if self.switches.accounting() {
             guard.count(direction, facts.ip_len());
         }
         if self.flow_table.is_some() && reason == Reason::None {

@@ -9,7 +9,7 @@
 use super::Engine;
 use super::action::Action;
 use super::batch::Batch;
-use super::config::{Profile, Switches};
+use super::config::{Packed, Profile};
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Pass, state};
 use super::statistics::Counter;
 use super::{translate, verdict};
@@ -34,7 +34,7 @@ const TRANSLATED: u8 = state::SNAT | state::DNAT;
 pub(super) struct Straight {
     /// Action, switches and zone ask for nothing else.
     open: bool,
-    pub(super) zone: Zone,
+    zone: Zone,
     /// When an established TCP connection without a policy of its own expires.
     pub(super) tcp: Time,
     /// The same of an answered UDP one.
@@ -47,7 +47,7 @@ impl Straight {
     pub(super) fn new(
         engine: &Engine,
         action: &Action,
-        switches: &Switches,
+        switches: Packed,
         now: Time,
         unwatched: bool,
     ) -> Straight {
@@ -56,7 +56,7 @@ impl Straight {
             && !action.force
             && action.mark.is_none()
             && action.label.is_none()
-            && !switches.accounting;
+            && !switches.accounting();
         let until = |class| now.plus(engine.timeouts.millis(0, class));
         Straight {
             open,
