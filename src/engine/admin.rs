@@ -227,7 +227,7 @@ impl Engine {
             helper: Helper::from_number(guard.helper()),
             timeout_policy: None,
             protocol: ProtocolListing::of(&track::listing(&state, original.proto, machine)),
-            counters: self.settings.read().accounting.then(|| {
+            counters: self.settings.read().accounting().then(|| {
                 guard
                     .counters()
                     .map(|(packets, bytes)| Counters { packets, bytes })

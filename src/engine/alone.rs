@@ -24,7 +24,7 @@ impl<P: Descriptor> Loop<P, Option<()>, ()> for Alone<'_, '_> {
 }
 
 impl<'e> Batch<'e> {
-    /// All stages for a batch of one packet.
+    /// All stages for a batch of one packet, which does not come again.
     #[inline(always)]
     pub(super) fn run_alone<P: Descriptor, F: Fragments<P>>(
         &mut self,
@@ -45,12 +45,8 @@ impl<'e> Batch<'e> {
     /// The short ways for a packet. `None`: nothing was changed.
     #[inline(always)]
     fn go_alone<P: Descriptor>(&mut self, packet: &mut P) -> Option<()> {
-        let last = packet.pass();
-        if last.state == state::INV {
+        if packet.pass().state == state::INV {
             return None;
-        }
-        if self.is_cached(&last) {
-            return self.go_again(packet);
         }
         let mut seen = Slot::EMPTY;
         self.look_at_plain(packet.bytes(), &packet.hints(), &mut seen)?;

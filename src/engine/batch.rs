@@ -15,14 +15,15 @@
 //! Only stage 3 decides anything, and it goes in order: a packet sees what the packets before it in
 //! the same batch did, so a batch gives the result of its packets one by one. What the stages before
 //! found is a hint that stage 3 checks under the connection's lock. A batch of one packet has nothing to
-//! overlap, and first tries the ways of `alone`.
+//! overlap, and first tries the ways of `alone`. Packets that stand in front of a batch and carry their
+//! connection from an earlier pass do not go through the stages (see `cached`).
 //!
 //! The rules of stage 3 are those of Open vSwitch's `process_one` (lib/conntrack.c); the numbers in
 //! the comments count its steps.
 
 use super::Engine;
 use super::action::Action;
-use super::config::{Profile, Switches};
+use super::config::{Packed, Profile};
 use super::descriptor::{Descriptor, Metadata, Modified, state};
 use super::events::{Before, Ending};
 use super::express::Straight;
@@ -57,7 +58,7 @@ pub(super) struct Batch<'e> {
     pub(super) action: &'e Action,
     pub(super) at: At,
     pub(super) parse: &'static packet::Options,
-    pub(super) switches: Switches,
+    pub(super) switches: Packed,
     /// See [`Batch::track`].
     track: Option<track::Options>,
     pub(super) tally: Tally,
@@ -113,25 +114,26 @@ impl<'e, P: Descriptor, F: Fragments<P>> Loop<P, Slot<'e>, (&mut Others, &F)> fo
 impl<'e> Batch<'e> {
     #[inline(always)]
     pub(super) fn new(engine: &'e Engine, action: &'e Action, now: Time) -> Batch<'e> {
+        // First what may have to call somebody: the rest then comes to where it stays in one go.
         let switches = engine.settings.read();
         let flow_table = engine.flows.of(action.zone);
         let epoch = engine.table.zones().epoch(action.zone);
         Batch {
+            dispatch: Dispatch::new(&engine.offload),
             engine,
             action,
             at: At { now, epoch },
-            parse: parsing(engine.profile, switches.verify_checksums),
+            parse: parsing(engine.profile, switches.verify_checksums()),
             switches,
             track: None,
             tally: Tally::new(),
-            straight: Straight::new(engine, action, &switches, now, flow_table.is_none()),
+            straight: Straight::new(engine, action, switches, now, flow_table.is_none()),
             expected: None,
             stored: None,
             observed: engine.observers.wanted(),
             before: None,
             lot: engine.limits.lot(action.zone, epoch),
             inserts: Inserts::new(&engine.table),
-            dispatch: Dispatch::new(&engine.offload),
             flow_table,
         }
     }
@@ -156,9 +158,9 @@ impl<'e> Batch<'e> {
     fn begin_to_track(&mut self) -> track::Options {
         *self.track.insert(track::Options {
             machine: self.engine.machine(),
-            sequence_check: self.switches.tcp_sequence_check,
-            loose: self.switches.tcp_loose,
-            strict_reset: self.switches.strict_reset,
+            sequence_check: self.switches.tcp_sequence_check(),
+            loose: self.switches.tcp_loose(),
+            strict_reset: self.switches.strict_reset(),
             liberal: self.engine.zones.liberal(self.action.zone),
             now: self.at.now,
         })
@@ -167,10 +169,16 @@ impl<'e> Batch<'e> {
     /// All packets.
     #[inline(always)]
     pub(super) fn run<P: Descriptor, F: Fragments<P>>(mut self, packets: &mut [P], fragments: &F) {
-        if packets.len() == 1 {
-            self.run_alone(packets, fragments);
-        } else {
-            self.run_stages(packets, fragments);
+        let again = matches!(&*packets, [first, ..] if self.is_cached(&first.pass()));
+        let packets = match again {
+            false => packets,
+            true if self.action.nat.is_some() => self.go_again_in_front::<P, true>(packets),
+            true => self.go_again_in_front::<P, false>(packets),
+        };
+        match packets.len() {
+            0 => {}
+            1 if !again => self.run_alone(packets, fragments),
+            _ => self.run_stages(packets, fragments),
         }
         self.engine.statistics.add(&self.tally);
     }
@@ -530,7 +538,7 @@ impl<'e> Batch<'e> {
             let wait = self.wait(guard.policy(), class, step.at_most);
             guard.set_expiry(self.at.now.plus(wait));
         }
-        if self.switches.accounting {
+        if self.switches.accounting() {
             guard.count(direction, facts.ip_len());
         }
         if self.flow_table.is_some() && reason == Reason::None {

@@ -90,36 +90,80 @@ impl Profile {
     }
 }
 
-impl Words for Switches {
-    fn to_words(self) -> [u64; WORDS] {
-        let bits = [
-            self.tcp_sequence_check,
-            self.tcp_loose,
-            self.strict_reset,
-            self.verify_checksums,
-            self.accounting,
-            self.early_drop,
-        ];
-        // A byte for each: the form in which they are used.
-        [
-            bits.iter()
-                .rev()
-                .fold(0, |word, &bit| word << 8 | u64::from(bit)),
-            0,
-        ]
+/// The switches as a batch carries them, which asks for one or two of them: a byte for each.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packed(u64);
+
+impl Packed {
+    const fn has(self, number: u32) -> bool {
+        self.0 >> (8 * number) & 1 != 0
     }
 
-    fn from_words([word, _]: [u64; WORDS]) -> Switches {
-        let bytes = (word & 0x0101_0101_0101_0101).to_le_bytes();
-        let bit = |i: usize| bytes[i] != 0;
+    /// See [`Switches::tcp_sequence_check`].
+    pub(super) const fn tcp_sequence_check(self) -> bool {
+        self.has(0)
+    }
+
+    /// See [`Switches::tcp_loose`].
+    pub(super) const fn tcp_loose(self) -> bool {
+        self.has(1)
+    }
+
+    /// See [`Switches::strict_reset`].
+    pub(super) const fn strict_reset(self) -> bool {
+        self.has(2)
+    }
+
+    /// See [`Switches::verify_checksums`].
+    pub(super) const fn verify_checksums(self) -> bool {
+        self.has(3)
+    }
+
+    /// See [`Switches::accounting`].
+    pub(super) const fn accounting(self) -> bool {
+        self.has(4)
+    }
+
+    /// See [`Switches::early_drop`].
+    pub(super) const fn early_drop(self) -> bool {
+        self.has(5)
+    }
+
+    /// All of them.
+    pub(super) const fn switches(self) -> Switches {
         Switches {
-            tcp_sequence_check: bit(0),
-            tcp_loose: bit(1),
-            strict_reset: bit(2),
-            verify_checksums: bit(3),
-            accounting: bit(4),
-            early_drop: bit(5),
+            tcp_sequence_check: self.tcp_sequence_check(),
+            tcp_loose: self.tcp_loose(),
+            strict_reset: self.strict_reset(),
+            verify_checksums: self.verify_checksums(),
+            accounting: self.accounting(),
+            early_drop: self.early_drop(),
         }
+    }
+}
+
+impl From<Switches> for Packed {
+    fn from(switches: Switches) -> Packed {
+        Packed(u64::from_le_bytes([
+            u8::from(switches.tcp_sequence_check),
+            u8::from(switches.tcp_loose),
+            u8::from(switches.strict_reset),
+            u8::from(switches.verify_checksums),
+            u8::from(switches.accounting),
+            u8::from(switches.early_drop),
+            0,
+            0,
+        ]))
+    }
+}
+
+impl Words for Packed {
+    fn to_words(self) -> [u64; WORDS] {
+        [self.0, 0]
+    }
+
+    fn from_words([word, _]: [u64; WORDS]) -> Packed {
+        Packed(word)
     }
 }
 

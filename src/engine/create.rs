@@ -154,7 +154,7 @@ impl<'e> Batch<'e> {
         }
         self.tally.add(Counter::Committed, 1);
         self.show_new(&mut guard, in_port);
-        if self.switches.accounting {
+        if self.switches.accounting() {
             guard.count(Direction::Original, facts.ip_len());
         }
         let mut bits = state::NEW;
@@ -327,7 +327,7 @@ impl<'e> Batch<'e> {
             }
         }
         self.inserts.tell();
-        if self.switches.early_drop
+        if self.switches.early_drop()
             && let Some(victim) = self.engine.table.victim()
         {
             let engine = self.engine;

@@ -82,6 +82,21 @@ pub trait Descriptor {
     fn pass(&self) -> Pass;
     /// The verdict.
     fn set_metadata(&mut self, metadata: &Metadata);
+    /// The verdict of a pass that found what the last one had found: the packet keeps its state and zone, and
+    /// the connection, of which it is told this, has this mark and no label.
+    #[inline]
+    fn set_metadata_again(&mut self, connection: ConnectionId, mark: u32) {
+        let last = self.pass();
+        self.set_metadata(&Metadata {
+            connection,
+            state: last.state,
+            reply: last.reply,
+            icmp_related: last.icmp_related,
+            zone: last.zone,
+            mark,
+            ..Metadata::default()
+        });
+    }
     /// The original tuple that came with the packet from an earlier pass, if any.
     fn original(&self) -> Option<Tuple>;
     /// Tells the original tuple of the packet's connection (or of the packet, without one); `None`

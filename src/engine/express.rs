@@ -9,7 +9,7 @@
 use super::Engine;
 use super::action::Action;
 use super::batch::Batch;
-use super::config::{Profile, Switches};
+use super::config::{Packed, Profile};
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Pass, state};
 use super::statistics::Counter;
 use super::{translate, verdict};
@@ -47,7 +47,7 @@ impl Straight {
     pub(super) fn new(
         engine: &Engine,
         action: &Action,
-        switches: &Switches,
+        switches: Packed,
         now: Time,
         unwatched: bool,
     ) -> Straight {
@@ -56,7 +56,7 @@ impl Straight {
             && !action.force
             && action.mark.is_none()
             && action.label.is_none()
-            && !switches.accounting;
+            && !switches.accounting();
         let until = |class| now.plus(engine.timeouts.millis(0, class));
         Straight {
             open,
@@ -92,16 +92,6 @@ impl<'e> Batch<'e> {
             id
         } else {
             ConnectionId::NONE
-        }
-    }
-
-    /// Connections whose packets are translated.
-    #[inline(always)]
-    fn translated(&self) -> Flags {
-        if self.action.nat.is_none() {
-            Flags::default()
-        } else {
-            NAT
         }
     }
 
@@ -199,69 +189,6 @@ impl<'e> Batch<'e> {
                 packet.set_metadata(&refused);
             }
         }
-    }
-
-    /// Deals with a packet that carries its connection from an earlier pass through the zone: what
-    /// `cached` does, where nothing but mark and label is asked. `None`: nothing was changed.
-    #[inline(always)]
-    pub(super) fn go_again<P: Descriptor>(&mut self, packet: &mut P) -> Option<()> {
-        if !self.straight.open || packet.is_traced() || self.observed != 0 {
-            return None;
-        }
-        let last = packet.pass();
-        let mut metadata = Metadata {
-            connection: self.name(last.connection),
-            state: last.state,
-            reply: last.reply,
-            icmp_related: last.icmp_related,
-            zone: self.straight.zone,
-            ..Metadata::default()
-        };
-        match self.glance_again(last.connection) {
-            Some(mark) => metadata.mark = mark,
-            None => self.look_again(&last, &mut metadata)?,
-        }
-        packet.set_metadata(&metadata);
-        self.tally.add(Counter::Cached, 1);
-        Some(())
-    }
-
-    /// The mark of a connection of which a packet that comes again is told nothing else, without its lock.
-    #[inline(always)]
-    fn glance_again(&self, id: ConnectionId) -> Option<u32> {
-        let without = Flags::LABEL
-            .and(Flags::HELPER)
-            .and(Flags::TRANSLATED)
-            .and(self.translated());
-        let view = (self.engine.table).view_of(id, Flags::default(), without)?;
-        if !view.is_visible(&self.at)
-            || view.zone() != self.straight.zone
-            || verdict::is_control_pair(view.ports())
-        {
-            return None;
-        }
-        let mark = view.mark();
-        view.holds().then_some(mark)
-    }
-
-    /// Mark and label of any connection, for a packet that comes again.
-    #[inline(never)]
-    fn look_again(&self, last: &Pass, metadata: &mut Metadata) -> Option<()> {
-        let guard = self.engine.table.get(last.connection)?;
-        let direction = if last.reply {
-            Direction::Reply
-        } else {
-            Direction::Original
-        };
-        if guard.flags().has_any(self.translated())
-            || !guard.is_visible(&self.at)
-            || guard.zone() != self.straight.zone
-            || verdict::is_control_channel(&guard, direction)
-        {
-            return None;
-        }
-        verdict::read_mark_and_label(&guard, metadata);
-        Some(())
     }
 
     /// A connection with a policy of its own, or one that waited for longer than it will, waits for

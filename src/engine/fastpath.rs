@@ -173,7 +173,9 @@ impl Engine {
         let mut cache = Cache {
             store,
             visit,
-            straight: !batch.is_kernel() && !batch.switches.accounting && store.settings().windows,
+            straight: !batch.is_kernel()
+                && !batch.switches.accounting()
+                && store.settings().windows,
             done: 0,
             hits: 0,
             refused: 0,
@@ -541,7 +543,7 @@ impl<'e> Batch<'e> {
         let passings = flow.passings();
         // A step of Open vSwitch's machine may be made twice with the same packet, so the first
         // connections may go on although a later one refuses; what counts packets may not.
-        if passings.len() > 1 && (self.is_kernel() || self.switches.accounting) {
+        if passings.len() > 1 && (self.is_kernel() || self.switches.accounting()) {
             for passing in passings {
                 self.cross(store, packet, slot, others, passing, Intent::Look)?;
             }
@@ -597,7 +599,7 @@ impl<'e> Batch<'e> {
         }
         let windows = store.settings().windows;
         self.advance(packet, &facts, &mut guard, direction, windows, intent)?;
-        if intent == Intent::Carry && self.switches.accounting {
+        if intent == Intent::Carry && self.switches.accounting() {
             guard.count(direction, facts.ip_len());
         }
         Some(guard)

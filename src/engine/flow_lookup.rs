@@ -100,7 +100,7 @@ impl<'e> Batch<'e> {
     ) -> usize {
         let processor = self.engine.processor;
         let mut others = Others::new();
-        let mut lookup = Lookup::new(table, self.at.now, self.switches.accounting);
+        let mut lookup = Lookup::new(table, self.at.now, self.switches.accounting());
         let all = packets.len();
         with_slots(all, |slots| {
             for packets in packets.chunks_mut(STAGE) {
@@ -258,7 +258,7 @@ impl<'e> Batch<'e> {
         bytes: u64,
         lookup: &Lookup<'_>,
     ) -> Guard<'e> {
-        if self.switches.accounting {
+        if self.switches.accounting() {
             guard.count(direction, bytes);
         }
         let timeout = match guard.ports().0 {

@@ -61,7 +61,7 @@ use crate::tuple::hash::Secret;
 use crate::tuple::{Tuple, Zone};
 use action::Action;
 use batch::Batch;
-use config::{Config, Profile, Switches};
+use config::{Config, Packed, Profile, Switches};
 use descriptor::{Descriptor, Holdable, Metadata};
 use events::Event;
 use fragments::Reassembly;
@@ -141,7 +141,7 @@ impl Cursor {
 pub struct Engine {
     table: Table,
     profile: Profile,
-    settings: SeqLock<Switches>,
+    settings: SeqLock<Packed>,
     zones: Zones,
     limits: ZoneLimits,
     timeouts: Policies,
@@ -187,7 +187,7 @@ impl Engine {
         Ok(Engine {
             table,
             profile: config.profile,
-            settings: SeqLock::new(switches),
+            settings: SeqLock::new(switches.into()),
             zones: Zones::new(),
             limits: ZoneLimits::new(config.profile != Profile::Ovs),
             timeouts: Policies::new(),
@@ -266,7 +266,7 @@ impl Engine {
     /// The switches in force.
     #[must_use]
     pub fn switches(&self) -> Switches {
-        self.settings.read()
+        self.settings.read().switches()
     }
 
     /// Changes the switches. Batches that began before may still use the old ones.
@@ -277,7 +277,7 @@ impl Engine {
         if switches.accounting {
             self.table.enable_accounting()?;
         }
-        *self.settings.lock_write() = switches;
+        *self.settings.lock_write() = switches.into();
         Ok(())
     }
 

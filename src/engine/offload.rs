@@ -270,7 +270,7 @@ impl Connections for Engine {
         let packets: u64 = carried.iter().map(|delta| delta.packets).sum();
         self.statistics.count(Counter::Offloaded, packets);
         if let Some(guard) = guard
-            && self.settings.read().accounting
+            && self.settings.read().accounting()
         {
             guard.add_counts(carried.map(|delta| (delta.packets, delta.bytes)));
         }

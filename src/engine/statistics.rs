@@ -129,10 +129,16 @@ impl Statistics {
     pub(super) fn add(&self, tally: &Tally) {
         // In the order of their numbers.
         self.counters
-            .add_some(&[tally.found, tally.cached, tally.new, tally.committed]);
+            .add_some(|| [tally.found, tally.cached, tally.new, tally.committed]);
         if let Some(others) = &tally.others {
-            self.counters.add_some(others);
+            self.add_others(others);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_others(&self, others: &[u64; COUNTERS]) {
+        self.counters.add_some(|| *others);
     }
 
     pub(super) fn count(&self, counter: Counter, n: u64) {

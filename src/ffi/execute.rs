@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 
 use super::guard::{Failure, guard, guard_batch, invalid};
-use super::handle::{conntrack, instance, peek};
+use super::handle::{conntrack, instance, peek, peeked};
 use super::types::{
     CT_ACTION_COMMIT, CT_ACTION_FORCE, CT_ACTION_NAT, CT_ACTION_TIMEOUT_POLICY, CT_HELPER_NONE,
     ct_action, ct_packet, ct_sweep,
@@ -85,8 +85,8 @@ pub unsafe extern "C" fn conntrack_execute(
     action: *const ct_action,
     now_ms: i64,
 ) -> c_int {
-    guard_batch(peek(ct), packets, n, |packets| {
-        let ct = instance(ct)?;
+    guard_batch(peek(ct), packets, n, |ct, packets| {
+        let ct = peeked(ct)?;
         let mut asked = Action::default();
         fill_action(&mut asked, convert::borrow(action, &mut None)?)?;
         let now = time(now_ms);

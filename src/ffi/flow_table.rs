@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use super::convert;
 use super::execute::time;
 use super::guard::{Failure, guard, guard_batch, invalid};
-use super::handle::{conntrack, instance, peek};
+use super::handle::{conntrack, instance, peek, peeked};
 use super::types::*;
 use crate::clock::Time;
 use crate::engine::Engine;
@@ -103,7 +103,7 @@ pub unsafe extern "C" fn ct_flow_table_lookup(
     now_ms: i64,
     hits: *mut usize,
 ) -> c_int {
-    guard_batch(None, packets, n, |packets| {
+    guard_batch(None, packets, n, |_, packets| {
         let handle = flow_table(table)?;
         let (engine, table) = (&handle.engine, &handle.table);
         let n = engine.flow_lookup(
@@ -279,8 +279,8 @@ pub unsafe extern "C" fn conntrack_resume(
     now_ms: i64,
     resumed: *mut usize,
 ) -> c_int {
-    guard_batch(peek(ct), packets, n, |packets| {
-        let ct = instance(ct)?;
+    guard_batch(peek(ct), packets, n, |ct, packets| {
+        let ct = peeked(ct)?;
         let now: Time = time(now_ms);
         ct.tell_time(now);
         for packet in packets.iter_mut() {

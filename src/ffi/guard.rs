@@ -63,14 +63,14 @@ pub(super) fn guard(
 }
 
 /// As [`guard`], for a call over packets. When the instance is out of order, before the call or because
-/// of it, no verdict of it is trusted: every packet is left untracked.
+/// of it, no verdict of it is trusted: every packet is left untracked. The call is given the instance.
 pub(super) fn guard_batch(
     instance: Option<&conntrack>,
     packets: *mut ct_packet,
     n: usize,
-    call: impl FnOnce(&mut [ct_packet]) -> Result<(), Failure>,
+    call: impl FnOnce(Option<&conntrack>, &mut [ct_packet]) -> Result<(), Failure>,
 ) -> c_int {
-    let status = guard(instance, || call(batch(packets, n)?));
+    let status = guard(instance, || call(instance, batch(packets, n)?));
     if status == libc::ENOTRECOVERABLE
         && let Ok(packets) = batch(packets, n)
     {
@@ -109,7 +109,7 @@ mod tests {
         let mut packets = [packet(), packet()];
         packets[0].cookie = 7;
         let (first, n) = (packets.as_mut_ptr(), packets.len());
-        let panics = guard_batch(Some(&instance), first, n, |packets| {
+        let panics = guard_batch(Some(&instance), first, n, |_, packets| {
             packets[0].ct_state = CT_STATE_TRACKED;
             packets[0].connection = 9;
             panic!("between two packets")
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(packets[0].cookie, 7);
         // So are those of every later batch, whatever an earlier pass left in them.
         packets[1].ct_state = CT_STATE_TRACKED;
-        let refused = guard_batch(Some(&instance), packets.as_mut_ptr(), n, |_| Ok(()));
+        let refused = guard_batch(Some(&instance), packets.as_mut_ptr(), n, |_, _| Ok(()));
         assert_eq!((refused, packets[1].ct_state), (libc::ENOTRECOVERABLE, 0));
     }
 
@@ -127,7 +127,7 @@ mod tests {
     fn a_refused_batch_is_not_touched() {
         let mut packets = [packet()];
         packets[0].ct_state = CT_STATE_TRACKED;
-        let refused = guard_batch(None, packets.as_mut_ptr(), 1, |_| Err(invalid("no")));
+        let refused = guard_batch(None, packets.as_mut_ptr(), 1, |_, _| Err(invalid("no")));
         assert_eq!(
             (refused, packets[0].ct_state),
             (libc::EINVAL, CT_STATE_TRACKED)

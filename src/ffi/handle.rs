@@ -126,17 +126,24 @@ fn sweep_until_told(engine: &Engine, shared: &Shared, interval: Duration) {
 
 /// The instance behind a handle.
 pub(super) fn instance<'a>(handle: *const conntrack) -> Result<&'a conntrack, Failure> {
-    if handle.is_null() || !handle.is_aligned() {
-        return Err(invalid("the instance is NULL"));
-    }
-    // SAFETY: the caller promises a handle that `conntrack_create` gave and that is not destroyed
-    // before this call returns.
-    Ok(unsafe { &*handle })
+    peeked(peek(handle))
 }
 
 /// The instance, or nothing: for functions whose guard wants it before it was checked.
+#[inline]
 pub(super) fn peek<'a>(handle: *const conntrack) -> Option<&'a conntrack> {
-    instance(handle).ok()
+    if handle.is_null() || !handle.is_aligned() {
+        return None;
+    }
+    // SAFETY: the caller promises a handle that `conntrack_create` gave and that is not destroyed
+    // before this call returns.
+    Some(unsafe { &*handle })
+}
+
+/// The instance, after a guard had a look at it.
+#[inline]
+pub(super) fn peeked(instance: Option<&conntrack>) -> Result<&conntrack, Failure> {
+    instance.ok_or_else(|| invalid("the instance is NULL"))
 }
 
 /// Creates a connection tracker.

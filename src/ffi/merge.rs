@@ -6,7 +6,7 @@ use super::convert;
 use super::execute::time;
 use super::flow::{filter_of_c, millis, render, use_to_c};
 use super::guard::{Failure, guard, guard_batch, guard_text, invalid};
-use super::handle::{conntrack, instance, peek};
+use super::handle::{conntrack, instance, peek, peeked};
 use super::types::*;
 use crate::clock::Time;
 use crate::merge::fold::Refusal;
@@ -169,9 +169,9 @@ pub unsafe extern "C" fn ct_fastpath_lookup(
     flows: *mut *const ct_merged_flow,
     visit: *mut u64,
 ) -> c_int {
-    guard_batch(peek(ct), packets, n, |packets| {
+    guard_batch(peek(ct), packets, n, |ct, packets| {
         convert::store(visit, 0)?;
-        let ct = instance(ct)?;
+        let ct = peeked(ct)?;
         if n > 0 && (flows.is_null() || !flows.is_aligned()) {
             return Err(invalid("flows is NULL"));
         }

@@ -119,6 +119,17 @@ impl Descriptor for ct_packet {
             | (u32::from(metadata.icmp_related) * CT_CONN_ICMP_RELATED);
     }
 
+    #[inline]
+    fn set_metadata_again(&mut self, connection: ConnectionId, mark: u32) {
+        self.connection = connection.0;
+        self.verdict = CT_VERDICT_PASS;
+        self.reason = Reason::None as u8;
+        self.ct_mark = mark;
+        self.modified = 0;
+        self.ct_label = [0; 16];
+        self.length_delta = 0;
+    }
+
     fn original(&self) -> Option<Tuple> {
         convert::value(self.orig_tuple)
             .ok()
@@ -209,5 +220,56 @@ impl Holdable for ct_packet {
         // Its trace is the datapath's, which may use it for another packet before this one comes back.
         kept.trace = std::ptr::null_mut();
         kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tuple::Zone;
+
+    const ZONE: Zone = 3;
+
+    /// A packet as some pass left it.
+    fn passed() -> ct_packet {
+        // SAFETY: numbers and pointers, for which zeros are valid.
+        let mut packet: ct_packet = unsafe { std::mem::zeroed() };
+        packet.set_metadata(&Metadata {
+            connection: ConnectionId(7 << 32 | 5),
+            state: 0x2a,
+            reason: Reason::NotCommitted,
+            reply: true,
+            icmp_related: true,
+            zone: ZONE,
+            mark: 9,
+            label: 11 << 100 | 1,
+        });
+        packet.set_modified(Modified {
+            source: true,
+            length_delta: 4,
+            ..Modified::default()
+        });
+        packet
+    }
+
+    #[test]
+    fn a_verdict_that_stays_is_that_of_the_last_pass_but_for_mark_label_and_what_was_done() {
+        let (mut packet, mut whole) = (passed(), passed());
+        packet.set_metadata_again(ConnectionId(8), 6);
+        whole.set_metadata(&Metadata {
+            connection: ConnectionId(8),
+            state: 0x2a,
+            reply: true,
+            icmp_related: true,
+            zone: ZONE,
+            mark: 6,
+            ..Metadata::default()
+        });
+        assert_eq!(packet.pass(), whole.pass());
+        for packet in [packet, whole] {
+            assert_eq!((packet.verdict, packet.reason), (CT_VERDICT_PASS, 0));
+            assert_eq!((packet.ct_mark, packet.ct_label), (6, [0; 16]));
+            assert_eq!((packet.modified, packet.length_delta), (0, 0));
+        }
     }
 }

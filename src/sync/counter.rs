@@ -53,12 +53,14 @@ impl<const N: usize> Counters<N> {
         mine.add(index, 1) * self.stripes.len() as u64 + mine.number as u64
     }
 
-    /// Adds to the first counters what a thread counted on its own; zeros cost next to nothing.
+    /// Adds to the first counters what a thread counted on its own. That is asked for once it is known where
+    /// to add it, so that nothing of it has to be kept meanwhile.
     #[inline]
-    pub fn add_some<const M: usize>(&self, counts: &[u64; M]) {
+    pub fn add_some<const M: usize>(&self, counts: impl FnOnce() -> [u64; M]) {
         let mine = self.mine();
-        for (index, &n) in counts.iter().enumerate().take(N) {
-            if n != 0 {
+        for (index, n) in counts().into_iter().enumerate().take(N) {
+            // Adding a zero costs less than asking for it, unless it takes a locked instruction.
+            if mine.alone || n != 0 {
                 let _before = mine.add(index, n);
             }
         }
@@ -131,7 +133,7 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..rounds {
                         counters.add(0, 1);
-                        counters.add_some(&[2]);
+                        counters.add_some(|| [2]);
                     }
                 });
             }

@@ -83,6 +83,19 @@ impl Line for Beside {
     }
 }
 
+/// The records that an arena gave out until some moment.
+#[derive(Clone, Copy)]
+pub(super) struct Records<'a>(&'a [Chunk]);
+
+impl<'a> Records<'a> {
+    /// The hot line of a record, if `number` is that of one.
+    #[inline(always)]
+    pub(super) fn hot(self, number: u32) -> Option<&'a Hot> {
+        let chunk = self.0.get((number >> PLACE_BITS) as usize)?;
+        Some(line(chunk.hot.load(Ordering::Relaxed), number))
+    }
+}
+
 /// What owns the memory behind a chunk's pointers.
 struct Planes {
     hot: Plane<Hot>,
@@ -292,6 +305,13 @@ impl Arena {
     /// A record number that this arena gave out at some time, if `number` is one.
     pub(super) fn check(&self, number: u32) -> Option<u32> {
         ((number >> PLACE_BITS) < self.chunks_used() as u32).then_some(number)
+    }
+
+    /// All records that this arena gave out until now.
+    #[inline]
+    pub(super) fn records(&self) -> Records<'_> {
+        let used = self.chunks_used().min(self.chunks.len());
+        Records(&self.chunks[..used])
     }
 
     /// Connections, those that are not swept yet included.

@@ -210,17 +210,24 @@ const _: () = {
 };
 
 impl Hot {
+    /// The zone; and protocol, low port and high port of the forward key.
+    #[inline]
+    pub(super) fn zone_and_ports(&self) -> (Zone, (u8, u16, u16)) {
+        let tail = self.tail.load(Relaxed);
+        let ports = ((tail >> 48) as u8, tail as u16, (tail >> 16) as u16);
+        ((tail >> 32) as Zone, ports)
+    }
+
     /// The zone.
     #[inline]
     pub(super) fn zone(&self) -> Zone {
-        (self.tail.load(Relaxed) >> 32) as Zone
+        self.zone_and_ports().0
     }
 
     /// Protocol, low port and high port of the forward key.
     #[inline]
     pub(super) fn ports(&self) -> (u8, u16, u16) {
-        let tail = self.tail.load(Relaxed);
-        ((tail >> 48) as u8, tail as u16, (tail >> 16) as u16)
+        self.zone_and_ports().1
     }
 }
 

@@ -75,7 +75,7 @@ pub use insert::Inserts;
 pub use removal::{Removal, STAGE};
 pub use summary::{Address, Wanted};
 pub use sweep::{Judge, Over, Sweep, SweepAt, Swept};
-pub use view::View;
+pub use view::{Record, Records, View};
 pub use walk::{Names, Walk};
 pub use zone::Zones;
 

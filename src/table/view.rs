@@ -13,6 +13,7 @@
 //! lives, and the second one's begins with a fence ([`Table::insert`]). Whoever reads such a value, and after
 //! a fence of its own the word, sees that the former life is over.
 
+use super::arena;
 use super::entry::{Flags, Hot, LIVE, LOCK, MILLIS, generation};
 use super::guard::Guard;
 use super::walk::Names;
@@ -20,7 +21,7 @@ use super::{At, NUMBER, Probe, Table};
 use crate::clock::Time;
 use crate::packet::Family;
 use crate::sync::Ordering::{Acquire, Relaxed};
-use crate::sync::{Site, fence, takes_step};
+use crate::sync::{Site, fence, line, takes_step};
 use crate::tuple::{ConnectionId, Direction, Key, Side, Zone};
 
 /// The generation in a word, and in an id.
@@ -63,18 +64,11 @@ impl<'t> View<'t> {
         self.hot.epoch.load(Relaxed)
     }
 
-    /// The zone.
+    /// The zone; and protocol, low port and high port of the forward key.
     #[must_use]
     #[inline(always)]
-    pub fn zone(&self) -> Zone {
-        self.hot.zone()
-    }
-
-    /// Protocol, low port and high port of the forward key.
-    #[must_use]
-    #[inline(always)]
-    pub fn ports(&self) -> (u8, u16, u16) {
-        self.hot.ports()
+    pub fn zone_and_ports(&self) -> (Zone, (u8, u16, u16)) {
+        self.hot.zone_and_ports()
     }
 
     /// Mark.
@@ -133,6 +127,42 @@ impl<'t> View<'t> {
     }
 }
 
+/// The records that there were at some moment. Who looks for many asks only once how many there are.
+#[derive(Clone, Copy)]
+pub struct Records<'t>(arena::Records<'t>);
+
+/// Where the connection with some id is, or was.
+#[derive(Clone, Copy)]
+pub struct Record<'t> {
+    hot: &'t Hot,
+    id: ConnectionId,
+}
+
+impl<'t> Records<'t> {
+    /// The record of the connection with this id, whoever has it now.
+    #[must_use]
+    #[inline(always)]
+    pub fn of(self, id: ConnectionId) -> Option<Record<'t>> {
+        let hot = self.0.hot(id.number())?;
+        Some(Record { hot, id })
+    }
+}
+
+impl Record<'_> {
+    /// The id.
+    #[must_use]
+    #[inline(always)]
+    pub const fn id(self) -> ConnectionId {
+        self.id
+    }
+
+    /// Asks for its hot line.
+    #[inline(always)]
+    pub fn prefetch(self) {
+        line::prefetch(self.hot);
+    }
+}
+
 #[inline(always)]
 fn is_visible(hot: &Hot, flags: Flags, at: &At) -> bool {
     // Both times at the top of their words instead of masked.
@@ -186,6 +216,19 @@ impl Table {
     pub fn view_of(&self, id: ConnectionId, with: Flags, without: Flags) -> Option<View<'_>> {
         let number = self.arena.check(id.number())?;
         let hot = self.arena.hot(number);
+        self.view_in(Record { hot, id }, with, without)
+    }
+
+    /// [`Table::view_of`] for a connection whose record was found before.
+    #[must_use]
+    #[inline(always)]
+    pub fn view_in<'t>(
+        &'t self,
+        record: Record<'t>,
+        with: Flags,
+        without: Flags,
+    ) -> Option<View<'t>> {
+        let Record { hot, id } = record;
         // Acquire: as above.
         let word = hot.word.load(Acquire);
         // Generations stand at the top of both.
@@ -197,9 +240,16 @@ impl Table {
         Some(View {
             table: self,
             hot,
-            number,
+            number: id.number(),
             word,
         })
+    }
+
+    /// All records that there are.
+    #[must_use]
+    #[inline(always)]
+    pub fn records(&self) -> Records<'_> {
+        Records(self.arena.records())
     }
 
     /// [`Table::find_probed`] for what is most common, in few steps: a record as of [`Table::view`], visible

@@ -7,10 +7,6 @@ fn found(engine: &Engine) -> u64 {
     engine.counter(Counter::Found)
 }
 
-fn cached(engine: &Engine) -> u64 {
-    engine.counter(Counter::Cached)
-}
-
 /// A defect of the original: once a packet with a cached connection has lent its helper, the rest of
 /// the batch is committed with it.
 #[test]

@@ -15,6 +15,7 @@ use crate::reason::Reason;
 use crate::tests::ground::{COMMIT, LOOK, engine, limited};
 use crate::tests::packets::{Ip, Segment, echo, ip, udp, unreachable};
 
+mod again;
 mod connections;
 mod creation;
 mod documents;
@@ -51,6 +52,11 @@ fn again(engine: &Engine, frame: Frame, action: &Action, millis: u64) -> Frame {
 /// The first pass of a packet.
 fn pass(engine: &Engine, bytes: Vec<u8>, action: &Action, millis: u64) -> Frame {
     again(engine, Frame::ip(bytes), action, millis)
+}
+
+/// Packets that were handled by the id that they carried.
+fn cached(engine: &Engine) -> u64 {
+    engine.counter(Counter::Cached)
 }
 
 /// The bits but TRK.
