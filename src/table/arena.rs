@@ -56,15 +56,38 @@ const LOT: usize = if cfg!(any(loom, miri)) { 2 } else { 64 };
 
 /// The planes of one chunk. A null pointer is a plane that the chunk does not have.
 struct Chunk {
-    /// Where the line of record 0 would be if those of all records were side by side with this chunk's:
-    /// its records are found by their whole numbers.
-    hot: AtomicPtr<Hot>,
-    /// The same.
-    cold: AtomicPtr<Cold>,
+    hot: Zeroth<Hot>,
+    cold: Zeroth<Cold>,
     wide: AtomicPtr<Eight>,
     extension: AtomicPtr<Eight>,
     account: AtomicPtr<Eight>,
     beside: AtomicPtr<Beside>,
+}
+
+/// A plane that every chunk has, by where the line of record 0 would be if those of all records were side
+/// by side with this chunk's: its records are found by their whole numbers.
+struct Zeroth<T>(AtomicPtr<T>);
+
+impl<T> Zeroth<T> {
+    fn none() -> Zeroth<T> {
+        Zeroth(AtomicPtr::default())
+    }
+
+    /// The plane is this one, of a chunk before which there are so many records.
+    fn set(&self, first: *mut T, before: usize) {
+        let zeroth = first.wrapping_sub(before);
+        self.0.store(zeroth, Ordering::Relaxed);
+    }
+
+    /// The line of a record of this chunk.
+    #[inline(always)]
+    fn line(&self, number: u32) -> &T {
+        let zeroth = self.0.load(Ordering::Relaxed);
+        let place = zeroth.wrapping_add(number as usize);
+        // SAFETY: as in `line`: `zeroth` is the plane of the number's chunk, less the records of all chunks
+        // before it, so `place` is inside the plane.
+        unsafe { &*place }
+    }
 }
 
 /// What a chunk knows of its records, apart from them.
@@ -92,7 +115,7 @@ impl<'a> Records<'a> {
     #[inline(always)]
     pub(super) fn hot(self, number: u32) -> Option<&'a Hot> {
         let chunk = self.0.get((number >> PLACE_BITS) as usize)?;
-        Some(line(chunk.hot.load(Ordering::Relaxed), number))
+        Some(chunk.hot.line(number))
     }
 }
 
@@ -188,8 +211,8 @@ const PLENTY: i64 = (STRIPES * LOT * 4) as i64;
 impl Arena {
     pub(super) fn new(limit: u32, extension: bool) -> Arena {
         let chunk = || Chunk {
-            hot: AtomicPtr::default(),
-            cold: AtomicPtr::default(),
+            hot: Zeroth::none(),
+            cold: Zeroth::none(),
             wide: AtomicPtr::default(),
             extension: AtomicPtr::default(),
             account: AtomicPtr::default(),
@@ -251,12 +274,12 @@ impl Arena {
     /// checked ids only.
     #[inline]
     pub(super) fn hot(&self, number: u32) -> &Hot {
-        line_of_all(self.chunk(number).hot.load(Ordering::Relaxed), number)
+        self.chunk(number).hot.line(number)
     }
 
     #[inline]
     pub(super) fn cold(&self, number: u32) -> &Cold {
-        line_of_all(self.chunk(number).cold.load(Ordering::Relaxed), number)
+        self.chunk(number).cold.line(number)
     }
 
     #[inline(always)]
@@ -292,7 +315,7 @@ impl Arena {
     #[inline]
     pub(super) fn prefetch(&self, number: u32) -> &Hot {
         let chunk = self.chunk(number);
-        let hot = line_of_all(chunk.hot.load(Ordering::Relaxed), number);
+        let hot = chunk.hot.line(number);
         crate::sync::line::prefetch(hot);
         let wide = chunk.wide.load(Ordering::Relaxed);
         if !wide.is_null() {
@@ -533,10 +556,8 @@ impl Arena {
         // Relaxed: the Release on `used`, and the chain of releases by which a record number travels
         // from here to any reader (depot mutex, bucket slot), publish the pointers.
         let before = used << PLACE_BITS;
-        let hot = planes.hot.as_ptr().wrapping_sub(before);
-        let cold = planes.cold.as_ptr().wrapping_sub(before);
-        chunk.hot.store(hot, Ordering::Relaxed);
-        chunk.cold.store(cold, Ordering::Relaxed);
+        chunk.hot.set(planes.hot.as_ptr(), before);
+        chunk.cold.set(planes.cold.as_ptr(), before);
         chunk
             .beside
             .store(planes.beside.as_ptr(), Ordering::Relaxed);
@@ -641,15 +662,6 @@ fn line<'a, T>(first: *mut T, number: u32) -> &'a T {
     // SAFETY: numbers reach this function only from places that got them after their chunk was
     // published (see `add_chunk`), so `first` is the plane of that chunk, `place` is inside it, the
     // memory is zeroed or initialised, and it lives as long as the arena that the callers borrow.
-    unsafe { &*place }
-}
-
-/// The line of record `number` in a plane, by where that of record 0 would be.
-#[inline]
-fn line_of_all<'a, T>(zeroth: *mut T, number: u32) -> &'a T {
-    let place = zeroth.wrapping_add(number as usize);
-    // SAFETY: as in `line`: `zeroth` is the plane of the number's chunk, less the records of all chunks
-    // before it, so `place` is inside the plane.
     unsafe { &*place }
 }
 

@@ -10,7 +10,7 @@
 //!
 //! In the header are the lock (L), the number of the bucket that continues this one (n), and eleven
 //! *hints* (h), four bits of each entry's hash by which it will be told who leaves when the bucket is
-//! split: see `shard`. Only writers look at them.
+//! split: see `shard`. Readers look at them only where two tags fit, to choose whom to look at first.
 //!
 //! A reader compares all tags at once and looks only at records whose tag fits. It takes no lock and
 //! writes nothing.
@@ -82,6 +82,14 @@ pub(super) const fn tag(hash: u64) -> u8 {
 /// Positions in a bucket, as bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Positions(u32);
+
+impl Positions {
+    /// There are more than one.
+    #[inline]
+    pub(super) const fn are_several(self) -> bool {
+        self.0.count_ones() > 1
+    }
+}
 
 impl Iterator for Positions {
     type Item = usize;

@@ -302,10 +302,19 @@ impl Table {
         let Some(bucket) = place.bucket else {
             return Probe::NONE;
         };
-        let Some(slot) = bucket.first(tag(hash)) else {
+        let positions = bucket.matching(tag(hash));
+        let slot = if positions.are_several() {
+            (self.shard(hash)).likeliest(bucket, positions, hash, place.state)
+        } else {
+            let mut positions = positions;
+            positions.next().map(|position| bucket.slot(position))
+        };
+        let Some(slot) = slot else {
+            let shard = self.shard(hash);
+            shard.prefetch_after(bucket);
             // As `Shard::search` in a chain of one bucket: nothing had left it by a split.
-            let certain = bucket.next() == 0
-                && (self.shard(hash).is_as(place.state) || !takes_step(Site::SearchAgain));
+            let certain =
+                bucket.next() == 0 && (shard.is_as(place.state) || !takes_step(Site::SearchAgain));
             let slot = if certain { MISS } else { 0 };
             return Probe { hot: None, slot };
         };

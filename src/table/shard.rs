@@ -52,7 +52,7 @@ const ROWS: usize = if cfg!(loom) {
 /// Rows that the model goes without.
 const SPARED_ROWS: usize = if cfg!(loom) { 33 - SEGMENTS } else { 0 };
 /// An insert that finds so many places of its bucket taken, its own included, makes the shard grow.
-const CROWDED: usize = if cfg!(any(loom, miri)) { 2 } else { 10 };
+const CROWDED: usize = if cfg!(any(loom, miri)) { 2 } else { 9 };
 /// Buckets that one such insert splits.
 const SPLITS: u32 = 2;
 
@@ -349,6 +349,32 @@ impl Shard {
     #[inline(always)]
     pub(super) fn is_as(&self, state: u64) -> bool {
         self.state.load(Ordering::Acquire) == state
+    }
+
+    /// The slot to look at first among those positions of a hash's bucket whose tags fit, in a shard of this
+    /// state: the first one whose hint fits, too. The wrong record is not the connection's, and then the right
+    /// one is waited for.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn likeliest(
+        &self,
+        bucket: &Bucket,
+        mut positions: Positions,
+        hash: u64,
+        state: u64,
+    ) -> Option<u32> {
+        let hint = hint(hash, level_in(state, index_in(state, hash)));
+        let first = positions.clone().next();
+        let fitting = positions.find(|&position| bucket.hint(position) == hint);
+        fitting.or(first).map(|position| bucket.slot(position))
+    }
+
+    /// Asks for the overflow bucket that continues a bucket in which nothing was found, if there is one.
+    #[inline]
+    pub(super) fn prefetch_after(&self, bucket: &Bucket) {
+        if let Some(next) = self.after(bucket) {
+            line::prefetch(next);
+        }
     }
 
     /// Shows every slot whose tag fits to `accept`, until it accepts one. `None` is a certain miss:
