@@ -14,7 +14,8 @@
 //!
 //! Only stage 3 decides anything, and it goes in order: a packet sees what the packets before it in
 //! the same batch did, so a batch gives the result of its packets one by one. What the stages before
-//! found is a hint that stage 3 checks under the connection's lock. A batch of one packet has nothing to
+//! found is a hint that stage 3 checks under the connection's lock, but for one thing: that a packet is nobody's
+//! is certain when stage 2 says so, and stays so in a batch that stores nothing. A batch of one packet has nothing to
 //! overlap, and first tries the ways of `alone`. Packets that stand in front of a batch and carry their
 //! connection from an earlier pass do not go through the stages (see `cached`).
 //!

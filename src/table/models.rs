@@ -190,6 +190,31 @@ fn loom_a_glance_that_does_not_look_again_misses_what_a_split_moved() {
     assert!(bad(Some(Site::SearchAgain), glance) > 0);
 }
 
+/// The same question to a probe that is certain: it asked the bucket's tags, and whether the shard is still
+/// as it was when the bucket was the right one.
+fn certainty() -> bool {
+    let table = table();
+    let [first, second] = moving(&table);
+    insert(&table, first, 1 << 40);
+    let reader = table.clone();
+    let thread = thread::spawn(move || {
+        let hash = reader.hash(&tuple(first).key().0);
+        reader.probe(reader.prefetch(hash), hash).is_miss()
+    });
+    insert(&table, second, 1 << 40);
+    thread.join().expect("the reader does not panic")
+}
+
+#[test]
+fn loom_a_probe_is_never_certain_of_a_miss_while_its_bucket_is_split() {
+    assert_eq!(bad(None, certainty), 0);
+}
+
+#[test]
+fn loom_a_probe_that_does_not_look_again_is_certain_of_what_is_wrong() {
+    assert!(bad(Some(Site::SearchAgain), certainty) > 0);
+}
+
 /// Is a connection ever removed by one of two copies while its bucket is split, so that the other
 /// remains, or inserted where nobody looks?
 fn split_beside_a_removal() -> bool {

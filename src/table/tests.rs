@@ -98,6 +98,13 @@ pub(super) fn find<'t>(
     table.find(probe, hash, &key, side, &at(table, tuple.zone, now))
 }
 
+/// The slot that a probe of a tuple leads to, if any.
+fn probed(table: &Table, tuple: &Tuple) -> Option<u32> {
+    let hash = table.hash(&tuple.key().0);
+    let probe = table.probe(table.prefetch(hash), hash);
+    (!probe.is_none()).then_some(probe.slot)
+}
+
 /// What a tuple looks like after its source was translated.
 pub(super) fn translated(original: &Tuple, i: u32) -> Tuple {
     Tuple {
@@ -125,6 +132,46 @@ fn a_connection_is_found_from_both_sides_in_its_direction() {
             (original.reversed(), Direction::Reply)
         );
     }
+}
+
+#[test]
+fn where_the_tags_of_two_records_fit_the_right_one_is_looked_at_first() {
+    let count: u32 = if cfg!(miri) { 100 } else { 20_000 };
+    let table = table(count);
+    let tuples: Vec<Tuple> = (0..count).map(|i| tuple(i, Family::V4)).collect();
+    let slots: Vec<u32> = (tuples.iter())
+        .map(|tuple| {
+            let guard = insert(&table, &new(*tuple, None, 10), 0).expect("room");
+            guard.number
+        })
+        .collect();
+    // By tags alone one in a hundred and twenty would be wrong.
+    let looked_at = tuples.iter().zip(slots);
+    let wrong = looked_at.filter(|(tuple, slot)| probed(&table, tuple).is_some_and(|s| s != *slot));
+    assert!(wrong.count() as u32 <= count / 500);
+}
+
+#[test]
+fn a_probe_is_certain_of_a_miss_and_only_then() {
+    let count = if cfg!(miri) { 60 } else { 20_000 };
+    let table = table(count);
+    let (here, elsewhere) = (tuple(1, Family::V4), tuple(2, Family::V4));
+    let probe = |tuple: &Tuple| {
+        let hash = table.hash(&tuple.key().0);
+        table.probe(table.prefetch(hash), hash)
+    };
+    assert!(probe(&here).is_miss());
+    drop(insert(&table, &new(here, None, 10), 0).expect("room"));
+    assert!(!probe(&here).is_none() && !probe(&here).is_miss());
+    assert!(probe(&elsewhere).is_miss());
+    // Nothing is certain of a place that is not known, or in a shard that has grown since.
+    let hash = table.hash(&elsewhere.key().0);
+    assert!(!table.probe(Place::NONE, hash).is_miss());
+    let place = table.prefetch(hash);
+    for i in 10..count {
+        drop(insert(&table, &new(tuple(i, Family::V4), None, 10), 0).expect("room"));
+    }
+    assert!(!table.probe(place, hash).is_miss());
 }
 
 #[test]
