@@ -166,18 +166,24 @@ fn loom_a_search_that_does_not_look_again_misses_what_a_split_moved() {
     assert!(bad(Some(Site::SearchAgain), split) > 0);
 }
 
-/// The same question to a glance, which asks only the bucket that was the right one before.
-fn glance() -> bool {
+/// The same question to somebody who looks at the one bucket that was the right one before.
+fn glance_by(misses: fn(&Table, u64) -> bool) -> bool {
     let table = table();
     let [first, second] = moving(&table);
     insert(&table, first, 1 << 40);
     let reader = table.clone();
-    let thread = thread::spawn(move || {
-        let hash = reader.hash(&tuple(first).key().0);
-        reader.is_missed(reader.prefetch(hash), Probe::NONE, hash)
-    });
+    let thread = thread::spawn(move || misses(&reader, reader.hash(&tuple(first).key().0)));
     insert(&table, second, 1 << 40);
     thread.join().expect("the reader does not panic")
+}
+
+fn glance() -> bool {
+    glance_by(|table, hash| table.is_missed(table.prefetch(hash), Probe::NONE, hash))
+}
+
+/// By a probe, which asks besides whether the shard is still as it was.
+fn certainty() -> bool {
+    glance_by(|table, hash| table.probe(table.prefetch(hash), hash).is_miss())
 }
 
 #[test]
@@ -188,21 +194,6 @@ fn loom_a_glance_misses_nothing_while_its_bucket_is_split() {
 #[test]
 fn loom_a_glance_that_does_not_look_again_misses_what_a_split_moved() {
     assert!(bad(Some(Site::SearchAgain), glance) > 0);
-}
-
-/// The same question to a probe that is certain: it asked the bucket's tags, and whether the shard is still
-/// as it was when the bucket was the right one.
-fn certainty() -> bool {
-    let table = table();
-    let [first, second] = moving(&table);
-    insert(&table, first, 1 << 40);
-    let reader = table.clone();
-    let thread = thread::spawn(move || {
-        let hash = reader.hash(&tuple(first).key().0);
-        reader.probe(reader.prefetch(hash), hash).is_miss()
-    });
-    insert(&table, second, 1 << 40);
-    thread.join().expect("the reader does not panic")
 }
 
 #[test]

@@ -17,6 +17,30 @@ fn established() -> Talk {
 }
 
 #[test]
+fn a_connection_is_settled_while_both_sides_are_established_and_a_datagram_s_once_it_was_answered()
+{
+    let mut talk = Talk::open(segment(SYN, 0, 1000, 0, 8192), OVS);
+    let settled = |talk: &Talk| is_settled(proto::TCP, &talk.state.words);
+    assert!(!settled(&talk));
+    let _step = talk.reply(segment(SYN | ACK, 0, 5000, 1001, 8192));
+    assert!(!settled(&talk));
+    let _step = talk.original(segment(ACK, 0, 1001, 5001, 8192));
+    assert!(settled(&talk));
+    let _step = talk.reply(segment(ACK, 10, 5001, 1001, 8192));
+    assert!(settled(&talk) && !is_settled(proto::SCTP, &talk.state.words));
+    let _step = talk.original(segment(FIN | ACK, 0, 1001, 5011, 8192));
+    assert!(!settled(&talk));
+
+    let mut words = open_other().state.words;
+    let _step = advance_other(&mut words, Direction::Original);
+    assert!(!is_settled(proto::UDP, &words));
+    let _step = advance_other(&mut words, Direction::Reply);
+    assert!(is_settled(proto::UDP, &words));
+    let _step = advance_other(&mut words, Direction::Original);
+    assert!(is_settled(proto::UDP, &words));
+}
+
+#[test]
 fn the_typical_trace_has_the_states_and_timeouts_of_open_vswitch() {
     let opened = open(&tcp(segment(SYN, 0, 1000, 0, 8192)), &[], &OVS).expect("opens");
     assert_eq!(opened.timeout, Class::TcpFirstPacket);
