@@ -8,7 +8,9 @@
 use super::batch::Batch;
 use super::descriptor::{Descriptor, state};
 use super::fragments::Fragments;
+use super::look::Glance;
 use super::slot::{Prepared, Slot};
+use crate::sync::notes::note;
 use crate::sync::processor::Loop;
 
 /// The walk of a single packet.
@@ -16,8 +18,8 @@ struct Alone<'b, 'e>(&'b mut Batch<'e>);
 
 impl<P: Descriptor> Loop<P, Option<()>, ()> for Alone<'_, '_> {
     #[inline(always)]
-    fn run(&mut self, packets: &mut [P], done: &mut [Option<()>], (): ()) {
-        if let ([packet], [done]) = (packets, done) {
+    fn run(&mut self, packets: &mut [P], done: &mut Option<()>, (): ()) {
+        if let [packet] = packets {
             *done = self.0.go_alone(packet);
         }
     }
@@ -31,14 +33,14 @@ impl<'e> Batch<'e> {
         packet: &mut [P],
         fragments: &F,
     ) {
-        let mut done = [None];
+        let mut done = None;
         if self.straight.is_open() {
             let processor = self.engine.processor;
             processor.run(&mut Alone(self), packet, &mut done, ());
         }
         match done {
-            [Some(())] => self.dispatch.deliver(self.engine),
-            [None] => self.run_stages(packet, fragments),
+            Some(()) => self.dispatch.deliver(self.engine),
+            None => self.run_stages(packet, fragments),
         }
     }
 
@@ -48,12 +50,13 @@ impl<'e> Batch<'e> {
         if packet.pass().state == state::INV {
             return None;
         }
-        let mut seen = Slot::EMPTY;
-        self.look_at_plain(packet.bytes(), &packet.hints(), &mut seen)?;
+        let seen = note(packet, Glance(self));
+        if seen.prepared != Prepared::Plain {
+            return None;
+        }
         // Each apart, so that they stay in registers though some are passed on by their addresses.
         let (key, side, hash, segment) = (seen.key, seen.side, seen.hash, seen.segment);
-        let table = &self.engine.table;
-        let place = table.prefetch(hash);
+        let (table, place) = (&self.engine.table, seen.place);
         let probe = table.probe(place, hash);
         let done = if probe.is_none() {
             None

@@ -31,8 +31,9 @@ use super::express::Straight;
 use super::flow::FlowTableRef;
 use super::follow;
 use super::fragments::Fragments;
+use super::look::Look;
 use super::look::parsing;
-use super::slot::{Others, Prepared, STAGE, Slot, with_slots};
+use super::slot::{Others, Prepared, STAGE, Slot, Slots};
 use super::statistics::{Counter, Tally};
 use super::translate;
 use crate::alg::expect::Parent;
@@ -100,12 +101,12 @@ impl Judged<'_> {
     }
 }
 
-impl<'e, P: Descriptor, F: Fragments<P>> Loop<P, Slot<'e>, (&mut Others, &F)> for Batch<'e> {
+impl<'e, P: Descriptor, F: Fragments<P>> Loop<P, Slots<'e>, (&mut Others, &F)> for Batch<'e> {
     #[inline(always)]
     fn run(
         &mut self,
         packets: &mut [P],
-        slots: &mut [Slot<'e>],
+        slots: &mut Slots<'e>,
         (others, fragments): (&mut Others, &F),
     ) {
         self.run_stage(packets, slots, others, fragments);
@@ -193,29 +194,33 @@ impl<'e> Batch<'e> {
     ) {
         let processor = self.engine.processor;
         let mut others = Others::new();
-        with_slots(packets.len(), |slots| {
-            for packets in packets.chunks_mut(STAGE) {
-                processor.run(self, packets, slots, (&mut others, fragments));
-            }
-        });
+        let mut slots = Slots::default();
+        for packets in packets.chunks_mut(STAGE) {
+            processor.run(self, packets, &mut slots, (&mut others, fragments));
+        }
     }
 
     /// Stages 0 to 2 for packets that are all to be looked up.
     #[inline(always)]
-    pub(super) fn look_up<P: Descriptor>(
+    pub(super) fn look_up<'s, P: Descriptor>(
         &mut self,
         packets: &[P],
-        slots: &mut [Slot<'e>],
+        slots: &'s mut Slots<'e>,
         others: &mut Others,
-    ) {
+    ) -> &'s mut [Slot<'e>] {
         others.clear();
         for packet in packets {
             packet.prefetch();
         }
-        for (packet, slot) in packets.iter().zip(slots.iter_mut()) {
-            self.look(packet, slot, others);
-        }
-        for (_, slot) in packets.iter().zip(slots.iter_mut()) {
+        let slots = slots.write(packets, Look::<false>(self, others));
+        self.probe_all(slots);
+        slots
+    }
+
+    /// Stage 2.
+    #[inline(always)]
+    fn probe_all(&self, slots: &mut [Slot<'e>]) {
+        for slot in slots {
             if slot.is_looked_up() {
                 slot.probe = self.engine.table.probe(slot.place, slot.hash);
             }
@@ -239,7 +244,7 @@ impl<'e> Batch<'e> {
     fn run_stage<P: Descriptor, F: Fragments<P>>(
         &mut self,
         packets: &mut [P],
-        slots: &mut [Slot<'e>],
+        slots: &mut Slots<'e>,
         others: &mut Others,
         fragments: &F,
     ) {
@@ -247,14 +252,8 @@ impl<'e> Batch<'e> {
         for packet in packets.iter() {
             packet.prefetch();
         }
-        for (packet, slot) in packets.iter().zip(slots.iter_mut()) {
-            self.prepare(packet, slot, others);
-        }
-        for (_, slot) in packets.iter().zip(slots.iter_mut()) {
-            if slot.is_looked_up() {
-                slot.probe = self.engine.table.probe(slot.place, slot.hash);
-            }
-        }
+        let slots = slots.write(packets, Look::<true>(self, others));
+        self.probe_all(slots);
         if self.action.nat.is_some() {
             self.decide_all::<P, F, true>(packets, slots, others, fragments);
         } else {
@@ -305,8 +304,7 @@ impl<'e> Batch<'e> {
             if self.go_again(packet).is_some() || self.process_cached(packet) {
                 return;
             }
-            self.look(packet, slot, others);
-            slot.probe = Probe::NONE;
+            *slot = self.looked_at(packet, others);
         }
         if let Some(facts) = slot.facts(packet.bytes(), others) {
             return self.process(packet, slot, &facts);
@@ -322,14 +320,14 @@ impl<'e> Batch<'e> {
             }
             Prepared::Malformed(reason) => self.malformed(packet, reason),
             Prepared::Refused => self.malformed(packet, packet.pass().reason),
-            Prepared::Plain | Prepared::Other(_) | Prepared::Cached => {}
+            Prepared::Plain | Prepared::Other(_) | Prepared::Cached | Prepared::Unusual => {}
         }
     }
 
     /// All stages for a single packet, which is no fragment.
     pub(super) fn one<P: Descriptor>(&mut self, packet: &mut P) {
-        let (mut slot, mut others) = (Slot::EMPTY, Others::new());
-        self.look(packet, &mut slot, &mut others);
+        let mut others = Others::new();
+        let slot = self.looked_at(packet, &mut others);
         match (slot.prepared, slot.facts(packet.bytes(), &others)) {
             (_, Some(facts)) => self.process(packet, &slot, &facts),
             (Prepared::Malformed(reason), None) => self.malformed(packet, reason),

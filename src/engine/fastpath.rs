@@ -15,25 +15,20 @@
 //! and goes the normal way, untouched: FIN, SYN and RST, fragments, what is out of its window. A packet
 //! that misses and can be merged begins its trace here.
 
-use smallvec::SmallVec;
-
 use super::Engine;
 use super::action::Action;
 use super::batch::{Batch, LIBERAL};
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, state};
+use super::flow_key::{Keys, Others, Prepared, Slot, Slots};
 use super::offload::LESSONS;
 use super::slot::STAGE;
 use super::statistics::Counter;
 use crate::clock::Time;
-use crate::merge::flow::{Field, Key};
-use crate::merge::key::{Parsed, Tunnel, key_into};
+use crate::merge::key::Tunnel;
 use crate::merge::merged::{Flow, Passing, Used};
 use crate::merge::statistics::Count;
 use crate::merge::store::Store;
-use crate::packet::tcp_flags::{FIN, RST, SYN};
-use crate::packet::{
-    self, Addresses, Facts, Family, Hints, Plain, Segment, Start, Tcp, Transport, proto, rewrite,
-};
+use crate::packet::{Facts, Tcp, proto, rewrite};
 use crate::reason::Reason;
 use crate::sync::processor::Loop;
 use crate::sync::shelf::Visit;
@@ -41,88 +36,6 @@ use crate::table::{At, Flags, Guard};
 use crate::track::timeout::Class;
 use crate::track::{self, Outcome, Step, handover};
 use crate::tuple::Direction;
-
-/// A packet between the stages.
-struct Slot<'v> {
-    prepared: Prepared,
-    segment: Segment,
-    hash: u64,
-    /// Where its flow may be.
-    hint: Option<usize>,
-    flow: Option<&'v Flow>,
-    key: Key,
-}
-
-/// The facts of the packets of a stage that are not plain.
-type Others = SmallVec<[Facts; STAGE]>;
-
-impl Slot<'_> {
-    const EMPTY: Self = Slot {
-        prepared: Prepared::Pass,
-        segment: Segment::NONE,
-        hash: 0,
-        hint: None,
-        flow: None,
-        key: Key::NONE,
-    };
-
-    /// Its match is a long one, perhaps.
-    #[inline(always)]
-    fn is_wide(&self) -> bool {
-        self.prepared != Prepared::Plain(Family::V4)
-    }
-
-    /// Keeps what a plain packet with these bytes says.
-    #[inline(always)]
-    fn keep_plain<A: Addresses>(
-        &mut self,
-        family: Family,
-        plain: &Plain<A>,
-        bytes: &[u8],
-    ) -> Option<Parsed> {
-        let (segment, ports) = (plain.segment, plain.ends.ports);
-        let (src, dst) = plain.ends.addresses.apart();
-        self.prepared = Prepared::Plain(family);
-        self.segment = segment;
-        Some(Parsed {
-            l3: segment.l3,
-            family,
-            src,
-            dst,
-            proto: segment.proto,
-            sport: (ports >> 16) as u16,
-            dport: ports as u16,
-            flags: if segment.proto == proto::TCP {
-                segment.numbers(bytes)?.flags
-            } else {
-                0
-            },
-        })
-    }
-
-    /// The facts of the packet with these bytes, if a merged flow may carry it.
-    fn facts(&self, bytes: &[u8], others: &Others) -> Option<Facts> {
-        match self.prepared {
-            Prepared::Pass => None,
-            Prepared::Plain(family) => {
-                let ends = (self.key.get(Field::IpSrc), self.key.get(Field::IpDst));
-                Facts::of_plain(family, ends, &self.segment, bytes)
-            }
-            Prepared::Other(number) => others.get(usize::from(number)).copied(),
-        }
-    }
-}
-
-/// What stage 1 made of a packet.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Prepared {
-    /// It never has a merged flow.
-    Pass,
-    /// It may have one, and what it says stands in its slot.
-    Plain(Family),
-    /// It may have one, and its facts have this number among those of the stage.
-    Other(u8),
-}
 
 /// What may pass a connection straight.
 enum Way {
@@ -181,7 +94,7 @@ impl Engine {
             refused: 0,
         };
         let mut others = Others::new();
-        let mut slots = [Slot::EMPTY; STAGE];
+        let mut slots = Slots::default();
         for stage in packets.chunks_mut(STAGE) {
             let rest = (&mut cache, &mut others, tunnel, &mut *hit);
             self.processor.run(&mut batch, stage, &mut slots, rest);
@@ -200,7 +113,7 @@ impl Engine {
     }
 }
 
-impl<'v, P, T, H> Loop<P, Slot<'v>, (&mut Cache<'v>, &mut Others, &T, &mut H)> for Batch<'_>
+impl<'v, P, T, H> Loop<P, Slots<'v>, (&mut Cache<'v>, &mut Others, &T, &mut H)> for Batch<'_>
 where
     P: Descriptor,
     T: Fn(usize) -> Tunnel,
@@ -210,11 +123,11 @@ where
     fn run(
         &mut self,
         packets: &mut [P],
-        slots: &mut [Slot<'v>],
+        slots: &mut Slots<'v>,
         (cache, others, tunnel, hit): (&mut Cache<'v>, &mut Others, &T, &mut H),
     ) {
         let first = cache.done;
-        self.find_flows(cache, packets, slots, others, &|i| tunnel(first + i));
+        let slots = self.find_flows(cache, packets, slots, others, &|i| tunnel(first + i));
         for (i, (packet, slot)) in packets.iter_mut().zip(slots.iter()).enumerate() {
             match slot.flow {
                 Some(flow) if self.carry(cache, packet, slot, others, flow).is_some() => {
@@ -246,33 +159,26 @@ fn begin_trace<P: Descriptor>(store: &Store, packet: &mut P, slot: &Slot<'_>) {
 impl<'e> Batch<'e> {
     /// Stages 0 to 3.
     #[inline(always)]
-    fn find_flows<'v, P: Descriptor>(
+    fn find_flows<'s, 'v, P: Descriptor>(
         &self,
         cache: &Cache<'v>,
         packets: &[P],
-        slots: &mut [Slot<'v>],
+        slots: &'s mut Slots<'v>,
         others: &mut Others,
         tunnel: &impl Fn(usize) -> Tunnel,
-    ) {
+    ) -> &'s mut [Slot<'v>] {
         let (store, visit) = (cache.store, cache.visit);
         others.clear();
         for packet in packets {
             packet.prefetch();
         }
-        for (i, (packet, slot)) in packets.iter().zip(slots.iter_mut()).enumerate() {
-            slot.hint = None;
-            slot.flow = None;
-            match self.prepare_key(packet, slot, others, &tunnel(i)) {
-                Some(()) => slot.hash = store.hash(&slot.key),
-                None => slot.prepared = Prepared::Pass,
-            }
-        }
-        for (_, slot) in packets.iter().zip(slots.iter_mut()) {
+        let slots = slots.write(packets, Keys::new(self, store, others, tunnel));
+        for slot in slots.iter_mut() {
             if slot.prepared != Prepared::Pass {
                 slot.hint = store.hint(visit, slot.hash, slot.is_wide());
             }
         }
-        for (_, slot) in packets.iter().zip(slots.iter_mut()) {
+        for slot in slots.iter_mut() {
             let Some(hint) = slot.hint else { continue };
             slot.flow = store.find(visit, hint, slot.hash, &slot.key);
             if let Some(flow) = slot.flow {
@@ -281,79 +187,7 @@ impl<'e> Batch<'e> {
                 }
             }
         }
-    }
-
-    /// The flow key of a packet that a merged flow may carry.
-    #[inline(always)]
-    fn prepare_key<P: Descriptor>(
-        &self,
-        packet: &P,
-        slot: &mut Slot<'_>,
-        others: &mut Others,
-        tunnel: &Tunnel,
-    ) -> Option<()> {
-        if packet.pass().state != 0 {
-            return None;
-        }
-        let (bytes, hints) = (packet.bytes(), packet.hints());
-        let parsed = match self.parse_plain(bytes, &hints, slot) {
-            Some(parsed) => parsed,
-            None => self.parse_other(bytes, &hints, slot, others)?,
-        };
-        if parsed.flags & (SYN | FIN | RST) != 0 {
-            return None;
-        }
-        let in_port = packet.in_port();
-        key_into(&mut slot.key, &parsed, bytes, &hints, in_port, tunnel)
-    }
-
-    #[inline(always)]
-    fn parse_plain(&self, bytes: &[u8], hints: &Hints, slot: &mut Slot<'_>) -> Option<Parsed> {
-        let start = packet::start(bytes, hints)?;
-        match start.protocol {
-            proto::TCP => self.keep_plain::<{ proto::TCP }>(&start, bytes, hints, slot),
-            proto::UDP => self.keep_plain::<{ proto::UDP }>(&start, bytes, hints, slot),
-            _ => None,
-        }
-    }
-
-    #[inline(always)]
-    fn keep_plain<const PROTO: u8>(
-        &self,
-        start: &Start<'_>,
-        bytes: &[u8],
-        hints: &Hints,
-        slot: &mut Slot<'_>,
-    ) -> Option<Parsed> {
-        match start.family {
-            Family::V4 => {
-                let plain = packet::plain_v4::<PROTO>(start, hints, self.parse)?;
-                slot.keep_plain(Family::V4, &plain, bytes)
-            }
-            Family::V6 => {
-                let plain = packet::plain_v6::<PROTO>(start, hints, self.parse)?;
-                slot.keep_plain(Family::V6, &plain, bytes)
-            }
-        }
-    }
-
-    #[inline(never)]
-    fn parse_other(
-        &self,
-        bytes: &[u8],
-        hints: &Hints,
-        slot: &mut Slot<'_>,
-        others: &mut Others,
-    ) -> Option<Parsed> {
-        let facts = packet::parse(bytes, hints, self.parse).ok()?;
-        match &facts.transport {
-            Transport::Tcp(_) | Transport::Udp(..) | Transport::Sctp(..) => {}
-            _ => return None,
-        }
-        let parsed = Parsed::of(&facts, bytes)?;
-        slot.prepared = Prepared::Other(others.len() as u8);
-        others.push(facts);
-        Some(parsed)
+        slots
     }
 
     /// Stage 4 for one packet that fits a flow. `None`: it has to go the normal way.

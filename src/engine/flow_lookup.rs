@@ -12,7 +12,7 @@
 use super::batch::Batch;
 use super::descriptor::{ConnectionId, Descriptor, Metadata, Modified, state};
 use super::express::NAT;
-use super::slot::{Others, Prepared, STAGE, Slot, with_slots};
+use super::slot::{Others, Prepared, STAGE, Slot, Slots};
 use super::{translate, verdict};
 use crate::clock::Time;
 use crate::offload::flow_table::{self, Count, FlowTable, Passage};
@@ -60,7 +60,7 @@ enum Found {
     No,
 }
 
-impl<'e, P, H> Loop<P, Slot<'e>, (&mut Others, &mut Lookup<'_>, &mut H)> for Batch<'e>
+impl<'e, P, H> Loop<P, Slots<'e>, (&mut Others, &mut Lookup<'_>, &mut H)> for Batch<'e>
 where
     P: Descriptor,
     H: FnMut(&mut P),
@@ -69,10 +69,10 @@ where
     fn run(
         &mut self,
         packets: &mut [P],
-        slots: &mut [Slot<'e>],
+        slots: &mut Slots<'e>,
         (others, lookup, hit): (&mut Others, &mut Lookup<'_>, &mut H),
     ) {
-        self.look_up(packets, slots, others);
+        let slots = self.look_up(packets, slots, others);
         for (packet, slot) in packets.iter_mut().zip(slots.iter()) {
             let found = self
                 .look_at_flow(packet, slot, lookup)
@@ -102,16 +102,11 @@ impl<'e> Batch<'e> {
         let mut others = Others::new();
         let mut lookup = Lookup::new(table, self.at.now, self.switches.accounting());
         let all = packets.len();
-        with_slots(all, |slots| {
-            for packets in packets.chunks_mut(STAGE) {
-                processor.run(
-                    &mut self,
-                    packets,
-                    slots,
-                    (&mut others, &mut lookup, &mut *hit),
-                );
-            }
-        });
+        let mut slots = Slots::default();
+        for packets in packets.chunks_mut(STAGE) {
+            let rest = (&mut others, &mut lookup, &mut *hit);
+            processor.run(&mut self, packets, &mut slots, rest);
+        }
         let Lookup { hits, refused, .. } = lookup;
         for (count, n) in [
             (Count::Hits, hits),

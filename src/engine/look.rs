@@ -10,6 +10,8 @@ use super::descriptor::{ConnectionId, Descriptor, Pass, state};
 use super::slot::{Others, Prepared, Slot};
 use crate::packet::{self, Family, Hints, Segment, Start, proto};
 use crate::reason::Reason;
+use crate::sync::notes::{Blank, Maker, Written, note};
+use crate::table::{Place, Probe};
 use crate::tuple::{Key, Side, Tuple};
 
 /// What a parser must do, by profile, and whether it verifies checksums.
@@ -29,23 +31,57 @@ pub(super) fn parsing(profile: Profile, verify_checksums: bool) -> &'static pack
     &OPTIONS[usize::from(profile != Profile::Ovs)][usize::from(verify_checksums)]
 }
 
+/// What became of the place for a packet that may be plain: it has a slot now, or the packet is not.
+type Outcome<'n, 'e> = Result<Written<'n, Slot<'e>>, Blank<'n, Slot<'e>>>;
+
+/// Stage 1 for all packets. `AGAIN`: some may carry their connection.
+pub(super) struct Look<'b, 'e, const AGAIN: bool>(
+    pub(super) &'b Batch<'e>,
+    pub(super) &'b mut Others,
+);
+
+impl<'e, P: Descriptor, const AGAIN: bool> Maker<P, Slot<'e>> for Look<'_, 'e, AGAIN> {
+    #[inline(always)]
+    fn note<'n>(&mut self, packet: &P, blank: Blank<'n, Slot<'e>>) -> Written<'n, Slot<'e>> {
+        let Look(batch, others) = self;
+        if AGAIN {
+            batch.prepare(packet, blank, others)
+        } else {
+            batch.look(packet, blank, others)
+        }
+    }
+}
+
+/// Stage 1 as far as a packet is plain.
+pub(super) struct Glance<'b, 'e>(pub(super) &'b Batch<'e>);
+
+impl<'e, P: Descriptor> Maker<P, Slot<'e>> for Glance<'_, 'e> {
+    #[inline(always)]
+    fn note<'n>(&mut self, packet: &P, blank: Blank<'n, Slot<'e>>) -> Written<'n, Slot<'e>> {
+        match self.0.look_at_plain(packet.bytes(), &packet.hints(), blank) {
+            Ok(slot) => slot,
+            Err(blank) => blank.write(Slot::of(Prepared::Unusual)),
+        }
+    }
+}
+
 impl<'e> Batch<'e> {
     /// Stage 1 for one packet.
     #[inline(always)]
-    pub(super) fn prepare<P: Descriptor>(
+    pub(super) fn prepare<'n, P: Descriptor>(
         &self,
         packet: &P,
-        slot: &mut Slot<'e>,
+        blank: Blank<'n, Slot<'e>>,
         others: &mut Others,
-    ) {
+    ) -> Written<'n, Slot<'e>> {
         let before = packet.pass();
         if before.state == state::INV {
-            slot.prepared = Prepared::Refused;
+            blank.write(Slot::of(Prepared::Refused))
         } else if self.is_cached(&before) {
             self.engine.table.prefetch_record(before.connection);
-            slot.prepared = Prepared::Cached;
+            blank.write(Slot::of(Prepared::Cached))
         } else {
-            self.look(packet, slot, others);
+            self.look(packet, blank, others)
         }
     }
 
@@ -59,91 +95,126 @@ impl<'e> Batch<'e> {
 
     /// Parses a packet and begins its look-up.
     #[inline(always)]
-    pub(super) fn look<P: Descriptor>(&self, packet: &P, slot: &mut Slot<'e>, others: &mut Others) {
-        if self
-            .look_at_plain(packet.bytes(), &packet.hints(), slot)
-            .is_none()
-        {
-            self.look_closely(packet, slot, others);
-            slot.hash = self.engine.table.hash(&slot.key);
+    pub(super) fn look<'n, P: Descriptor>(
+        &self,
+        packet: &P,
+        blank: Blank<'n, Slot<'e>>,
+        others: &mut Others,
+    ) -> Written<'n, Slot<'e>> {
+        match self.look_at_plain(packet.bytes(), &packet.hints(), blank) {
+            Ok(slot) => slot,
+            Err(blank) => blank.write(self.look_closely(packet, others)),
         }
-        slot.place = self.engine.table.prefetch(slot.hash);
+    }
+
+    /// What stage 1 finds out of a packet, by itself.
+    #[cold]
+    pub(super) fn looked_at<P: Descriptor>(&self, packet: &P, others: &mut Others) -> Slot<'e> {
+        let slot = note(packet, Glance(self));
+        match slot.prepared {
+            Prepared::Unusual => self.look_closely(packet, others),
+            _ => slot,
+        }
     }
 
     /// Parses and hashes a packet that is plain.
     #[inline(always)]
-    pub(super) fn look_at_plain(
+    pub(super) fn look_at_plain<'n>(
         &self,
         bytes: &[u8],
         hints: &Hints,
-        slot: &mut Slot<'e>,
-    ) -> Option<()> {
-        let start = packet::start(bytes, hints)?;
+        blank: Blank<'n, Slot<'e>>,
+    ) -> Outcome<'n, 'e> {
+        let Some(start) = packet::start(bytes, hints) else {
+            return Err(blank);
+        };
         match (start.family, start.protocol) {
-            (Family::V4, proto::TCP) => self.look_at_v4::<{ proto::TCP }>(&start, hints, slot),
-            (Family::V4, proto::UDP) => self.look_at_v4::<{ proto::UDP }>(&start, hints, slot),
-            (Family::V6, proto::TCP) => self.look_at_v6::<{ proto::TCP }>(&start, hints, slot),
-            (Family::V6, proto::UDP) => self.look_at_v6::<{ proto::UDP }>(&start, hints, slot),
-            _ => None,
+            (Family::V4, proto::TCP) => self.look_at_v4::<{ proto::TCP }>(&start, hints, blank),
+            (Family::V4, proto::UDP) => self.look_at_v4::<{ proto::UDP }>(&start, hints, blank),
+            (Family::V6, proto::TCP) => self.look_at_v6::<{ proto::TCP }>(&start, hints, blank),
+            (Family::V6, proto::UDP) => self.look_at_v6::<{ proto::UDP }>(&start, hints, blank),
+            _ => Err(blank),
         }
     }
 
     #[inline(always)]
-    fn look_at_v4<const PROTO: u8>(
+    fn look_at_v4<'n, const PROTO: u8>(
         &self,
         start: &Start<'_>,
         hints: &Hints,
-        slot: &mut Slot<'e>,
-    ) -> Option<()> {
-        let plain = packet::plain_v4::<PROTO>(start, hints, self.parse)?;
+        blank: Blank<'n, Slot<'e>>,
+    ) -> Outcome<'n, 'e> {
+        let Some(plain) = packet::plain_v4::<PROTO>(start, hints, self.parse) else {
+            return Err(blank);
+        };
         let named = Key::of_plain_v4(&plain, self.action.zone);
-        self.keep(slot, named, plain.segment);
-        Some(())
+        Ok(self.keep(blank, named, plain.segment))
     }
 
     #[inline(always)]
-    fn look_at_v6<const PROTO: u8>(
+    fn look_at_v6<'n, const PROTO: u8>(
         &self,
         start: &Start<'_>,
         hints: &Hints,
-        slot: &mut Slot<'e>,
-    ) -> Option<()> {
-        let plain = packet::plain_v6::<PROTO>(start, hints, self.parse)?;
+        blank: Blank<'n, Slot<'e>>,
+    ) -> Outcome<'n, 'e> {
+        let Some(plain) = packet::plain_v6::<PROTO>(start, hints, self.parse) else {
+            return Err(blank);
+        };
         let named = Key::of_plain_v6(&plain, self.action.zone);
-        self.keep(slot, named, plain.segment);
-        Some(())
+        Ok(self.keep(blank, named, plain.segment))
     }
 
     /// Keeps what is known of a plain packet. Its key is hashed where it was made: of known family, and in
     /// registers. Read back from the slot, two words at once, it would have to wait for the stores of both.
     #[inline(always)]
-    fn keep(&self, slot: &mut Slot<'e>, (key, side): (Key, Side), segment: Segment) {
-        slot.hash = self.engine.table.hash(&key);
-        slot.key = key;
-        slot.side = side;
+    fn keep<'n>(
+        &self,
+        blank: Blank<'n, Slot<'e>>,
+        (key, side): (Key, Side),
+        segment: Segment,
+    ) -> Written<'n, Slot<'e>> {
+        let hash = self.engine.table.hash(&key);
+        let mut slot = blank.write(Slot {
+            prepared: Prepared::Plain,
+            side,
+            probe: Probe::NONE,
+            place: Place::NONE,
+            hash,
+            key,
+            segment: Segment::NONE,
+        });
         // Field by field, as they are read later: to put them together first takes longer.
         slot.segment.l3 = segment.l3;
         slot.segment.l4 = segment.l4;
         slot.segment.len = segment.len;
         slot.segment.header = segment.header;
         slot.segment.proto = segment.proto;
-        slot.prepared = Prepared::Plain;
+        slot.place = self.engine.table.prefetch(hash);
+        slot
     }
 
     /// Parses any packet.
     #[inline(never)]
-    fn look_closely<P: Descriptor>(&self, packet: &P, slot: &mut Slot<'e>, others: &mut Others) {
+    fn look_closely<P: Descriptor>(&self, packet: &P, others: &mut Others) -> Slot<'e> {
         let (bytes, hints) = (packet.bytes(), packet.hints());
-        slot.prepared = match packet::parse(bytes, &hints, self.parse) {
-            Err(malformed) => Prepared::Malformed(malformed.reason),
-            Ok(facts) => match Tuple::of(&facts, self.action.zone) {
-                None => Prepared::Malformed(Reason::IcmpType),
-                Some(tuple) => {
-                    (slot.key, slot.side) = tuple.key();
-                    others.push(facts);
-                    Prepared::Other(others.len() as u8 - 1)
-                }
-            },
+        let facts = match packet::parse(bytes, &hints, self.parse) {
+            Err(malformed) => return Slot::of(Prepared::Malformed(malformed.reason)),
+            Ok(facts) => facts,
         };
+        let Some(tuple) = Tuple::of(&facts, self.action.zone) else {
+            return Slot::of(Prepared::Malformed(Reason::IcmpType));
+        };
+        let (key, side) = tuple.key();
+        let table = &self.engine.table;
+        let hash = table.hash(&key);
+        others.push(facts);
+        Slot {
+            side,
+            place: table.prefetch(hash),
+            hash,
+            key,
+            ..Slot::of(Prepared::Other(others.len() as u8 - 1))
+        }
     }
 }

@@ -20,6 +20,7 @@ mod express;
 mod fastpath;
 pub mod filter;
 pub mod flow;
+mod flow_key;
 mod flow_lookup;
 mod follow;
 pub mod fragments;

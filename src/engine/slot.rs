@@ -8,31 +8,19 @@ use smallvec::SmallVec;
 
 use crate::packet::{Facts, Segment};
 use crate::reason::Reason;
+use crate::sync::notes::Notes;
 use crate::table::{Name, Place, Probe};
 use crate::tuple::{Key, Side, Tuple};
 
 /// Packets whose cache misses overlap. More would not fit the processor's line fill buffers.
 pub(super) const STAGE: usize = 32;
 
-/// A batch with no more packets than these is a small one.
-const FEW: usize = 4;
-
-/// Gives `run` as many slots as the stages of so many packets need: making them costs by their number, so
-/// few packets get few.
-#[inline(always)]
-pub(super) fn with_slots<'e>(packets: usize, run: impl FnOnce(&mut [Slot<'e>])) {
-    if packets == 1 {
-        run(&mut [Slot::EMPTY]);
-    } else if packets <= FEW {
-        run(&mut [Slot::EMPTY; FEW]);
-    } else {
-        run(&mut [Slot::EMPTY; STAGE]);
-    }
-}
+/// The packets of a stage.
+pub(super) type Slots<'e> = Notes<Slot<'e>, STAGE>;
 
 /// A packet between the stages.
 ///
-/// The slots of a batch are filled in place: moving them would cost as much as parsing.
+/// The slots of a batch are written in place: moving them would cost as much as parsing.
 pub(super) struct Slot<'e> {
     pub(super) prepared: Prepared,
     pub(super) side: Side,
@@ -47,16 +35,18 @@ pub(super) struct Slot<'e> {
 pub(super) type Others = SmallVec<[Facts; STAGE]>;
 
 impl Slot<'_> {
-    /// All zeros, which are quickly written.
-    pub(super) const EMPTY: Self = Slot {
-        prepared: Prepared::Plain,
-        side: Side::Low,
-        probe: Probe::NONE,
-        place: Place::NONE,
-        hash: 0,
-        key: Key::NONE,
-        segment: Segment::NONE,
-    };
+    /// That of a packet of which stage 1 found out this, and nothing to look up.
+    pub(super) const fn of(prepared: Prepared) -> Self {
+        Slot {
+            prepared,
+            side: Side::Low,
+            probe: Probe::NONE,
+            place: Place::NONE,
+            hash: 0,
+            key: Key::NONE,
+            segment: Segment::NONE,
+        }
+    }
 
     /// The packet's tuple. Only the rare paths want it again.
     #[cold]
@@ -78,7 +68,9 @@ impl Slot<'_> {
         match self.prepared {
             Prepared::Plain => self.key.facts(self.side, &self.segment, bytes),
             Prepared::Other(number) => others.get(usize::from(number)).copied(),
-            Prepared::Cached | Prepared::Malformed(_) | Prepared::Refused => None,
+            Prepared::Cached | Prepared::Malformed(_) | Prepared::Unusual | Prepared::Refused => {
+                None
+            }
         }
     }
 
@@ -99,6 +91,8 @@ pub(super) enum Prepared {
     Cached,
     /// It cannot be tracked.
     Malformed(Reason),
+    /// Not looked at beyond seeing that it is not plain.
+    Unusual,
     /// The reassembler of fragments declared it invalid.
     Refused,
 }

@@ -4,7 +4,8 @@
 //! loom model checker under all of them. `native` and `model` are the two sides of the switch;
 //! `seqlock`, `spin`, `snapshot`, `shelf`, `counter`, `queue`, `stash` and `stripe` are what the engine builds
 //! from them, and `line` and `array` are what it needs to know of cache lines and pages; `inside` is what a thread knows of
-//! itself, and `processor` what there is to run on.
+//! itself, and `processor` what there is to run on; `notes` is where the stages of a batch
+//! leave something for each other.
 //!
 //! What the model cannot see, and therefore must not be relied on without another proof:
 //! * load buffering (a load that takes its value from a store after it in program order);
@@ -23,6 +24,7 @@ pub mod array;
 pub mod counter;
 pub mod inside;
 pub mod line;
+pub mod notes;
 pub mod processor;
 pub mod queue;
 pub mod seqlock;

@@ -10,10 +10,10 @@
 //! loop's arguments are arguments all the way, since the compiler only knows of those that they don't
 //! overlap.
 
-/// A loop over items, with a note for each and what else it needs, compiled for each level.
-pub trait Loop<Item, Note, Rest> {
+/// A loop over items, with room for notes and what else it needs, compiled for each level.
+pub trait Loop<Item, Notes, Rest> {
     /// Runs. Implementations are `#[inline(always)]`, as is whatever in them is to gain.
-    fn run(&mut self, items: &mut [Item], notes: &mut [Note], rest: Rest);
+    fn run(&mut self, items: &mut [Item], notes: &mut Notes, rest: Rest);
 }
 
 /// The level of the processor that this runs on.
@@ -48,7 +48,7 @@ impl Processor {
 
     /// Runs a loop with all that the processor has.
     #[inline(always)]
-    pub fn run<L, I, N, R>(self, work: &mut L, items: &mut [I], notes: &mut [N], rest: R)
+    pub fn run<L, I, N, R>(self, work: &mut L, items: &mut [I], notes: &mut N, rest: R)
     where
         L: Loop<I, N, R>,
     {
@@ -64,12 +64,12 @@ impl Processor {
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,movbe,popcnt")]
 #[inline(never)]
-fn run_v3<L: Loop<I, N, R>, I, N, R>(work: &mut L, items: &mut [I], notes: &mut [N], rest: R) {
+fn run_v3<L: Loop<I, N, R>, I, N, R>(work: &mut L, items: &mut [I], notes: &mut N, rest: R) {
     work.run(items, notes, rest);
 }
 
 #[inline(never)]
-fn run_baseline<L, I, N, R>(work: &mut L, items: &mut [I], notes: &mut [N], rest: R)
+fn run_baseline<L, I, N, R>(work: &mut L, items: &mut [I], notes: &mut N, rest: R)
 where
     L: Loop<I, N, R>,
 {
@@ -83,9 +83,9 @@ mod tests {
     /// Counts zeros into the notes.
     struct Zeros(u64);
 
-    impl Loop<u64, u32, u64> for Zeros {
+    impl Loop<u64, [u32; 4], u64> for Zeros {
         #[inline(always)]
-        fn run(&mut self, items: &mut [u64], notes: &mut [u32], rest: u64) {
+        fn run(&mut self, items: &mut [u64], notes: &mut [u32; 4], rest: u64) {
             for (item, note) in items.iter_mut().zip(notes) {
                 *note = item.leading_zeros();
                 *item = item.swap_bytes() ^ rest;
