@@ -271,8 +271,9 @@ impl<'e> Batch<'e> {
         others: &mut Others,
         fragments: &F,
     ) {
+        let open = self.straight.is_open();
         for (packet, slot) in packets.iter_mut().zip(slots.iter_mut()) {
-            let done = if slot.prepared != Prepared::Plain {
+            let done = if slot.prepared != Prepared::Plain || !open {
                 None
             } else if !slot.probe.is_none() {
                 let (key, segment) = (&slot.key, &slot.segment);

@@ -66,6 +66,12 @@ impl Straight {
         }
     }
 
+    /// The action's zone, near at hand.
+    #[inline(always)]
+    pub(super) const fn zone(&self) -> Zone {
+        self.zone
+    }
+
     /// Action, switches and zone ask for nothing but the verdict.
     #[inline(always)]
     pub(super) const fn is_open(&self) -> bool {
@@ -95,7 +101,7 @@ impl<'e> Batch<'e> {
         }
     }
 
-    /// Deals with a plain packet, if it and its connection fit. `None`: nothing was changed.
+    /// Deals with a plain packet of an open way, if it and its connection fit. `None`: nothing was changed.
     /// `TRANSLATED`: with `nat` in the action, where the connection may be a translated one.
     #[inline(always)]
     pub(super) fn go_straight<P: Descriptor, const TRANSLATED: bool>(
@@ -106,7 +112,8 @@ impl<'e> Batch<'e> {
         side: Side,
         segment: &Segment,
     ) -> Option<()> {
-        if !self.straight.open || packet.is_traced() {
+        debug_assert!(self.straight.open);
+        if packet.is_traced() {
             return None;
         }
         let before = self.straight.carried(&packet.pass())?;

@@ -8,7 +8,7 @@ use super::batch::Batch;
 use super::config::Profile;
 use super::descriptor::{ConnectionId, Descriptor, Pass, state};
 use super::slot::{Others, Prepared, Slot};
-use crate::packet::{self, Family, Hints, Segment, Start, proto};
+use crate::packet::{self, Family, Segment, Start, proto};
 use crate::reason::Reason;
 use crate::sync::notes::{Blank, Maker, Written, note};
 use crate::table::{Place, Probe};
@@ -58,7 +58,7 @@ pub(super) struct Glance<'b, 'e>(pub(super) &'b Batch<'e>);
 impl<'e, P: Descriptor> Maker<P, Slot<'e>> for Glance<'_, 'e> {
     #[inline(always)]
     fn note<'n>(&mut self, packet: &P, blank: Blank<'n, Slot<'e>>) -> Written<'n, Slot<'e>> {
-        match self.0.look_at_plain(packet.bytes(), &packet.hints(), blank) {
+        match self.0.look_at_plain(packet, blank) {
             Ok(slot) => slot,
             Err(blank) => blank.write(Slot::of(Prepared::Unusual)),
         }
@@ -101,7 +101,7 @@ impl<'e> Batch<'e> {
         blank: Blank<'n, Slot<'e>>,
         others: &mut Others,
     ) -> Written<'n, Slot<'e>> {
-        match self.look_at_plain(packet.bytes(), &packet.hints(), blank) {
+        match self.look_at_plain(packet, blank) {
             Ok(slot) => slot,
             Err(blank) => blank.write(self.look_closely(packet, others)),
         }
@@ -119,49 +119,48 @@ impl<'e> Batch<'e> {
 
     /// Parses and hashes a packet that is plain.
     #[inline(always)]
-    pub(super) fn look_at_plain<'n>(
+    pub(super) fn look_at_plain<'n, P: Descriptor>(
         &self,
-        bytes: &[u8],
-        hints: &Hints,
+        packet: &P,
         blank: Blank<'n, Slot<'e>>,
     ) -> Outcome<'n, 'e> {
-        let Some(start) = packet::start(bytes, hints) else {
+        let Some(start) = packet::start(packet.bytes(), &packet.hints()) else {
             return Err(blank);
         };
         match (start.family, start.protocol) {
-            (Family::V4, proto::TCP) => self.look_at_v4::<{ proto::TCP }>(&start, hints, blank),
-            (Family::V4, proto::UDP) => self.look_at_v4::<{ proto::UDP }>(&start, hints, blank),
-            (Family::V6, proto::TCP) => self.look_at_v6::<{ proto::TCP }>(&start, hints, blank),
-            (Family::V6, proto::UDP) => self.look_at_v6::<{ proto::UDP }>(&start, hints, blank),
+            (Family::V4, proto::TCP) => self.look_at_v4::<P, { proto::TCP }>(&start, packet, blank),
+            (Family::V4, proto::UDP) => self.look_at_v4::<P, { proto::UDP }>(&start, packet, blank),
+            (Family::V6, proto::TCP) => self.look_at_v6::<P, { proto::TCP }>(&start, packet, blank),
+            (Family::V6, proto::UDP) => self.look_at_v6::<P, { proto::UDP }>(&start, packet, blank),
             _ => Err(blank),
         }
     }
 
     #[inline(always)]
-    fn look_at_v4<'n, const PROTO: u8>(
+    fn look_at_v4<'n, P: Descriptor, const PROTO: u8>(
         &self,
         start: &Start<'_>,
-        hints: &Hints,
+        packet: &P,
         blank: Blank<'n, Slot<'e>>,
     ) -> Outcome<'n, 'e> {
-        let Some(plain) = packet::plain_v4::<PROTO>(start, hints, self.parse) else {
+        let Some(plain) = packet::plain_v4::<PROTO>(start, &packet.hints(), self.parse) else {
             return Err(blank);
         };
-        let named = Key::of_plain_v4(&plain, self.action.zone);
+        let named = Key::of_plain_v4(&plain, self.straight.zone());
         Ok(self.keep(blank, named, plain.segment))
     }
 
     #[inline(always)]
-    fn look_at_v6<'n, const PROTO: u8>(
+    fn look_at_v6<'n, P: Descriptor, const PROTO: u8>(
         &self,
         start: &Start<'_>,
-        hints: &Hints,
+        packet: &P,
         blank: Blank<'n, Slot<'e>>,
     ) -> Outcome<'n, 'e> {
-        let Some(plain) = packet::plain_v6::<PROTO>(start, hints, self.parse) else {
+        let Some(plain) = packet::plain_v6::<PROTO>(start, &packet.hints(), self.parse) else {
             return Err(blank);
         };
-        let named = Key::of_plain_v6(&plain, self.action.zone);
+        let named = Key::of_plain_v6(&plain, self.straight.zone());
         Ok(self.keep(blank, named, plain.segment))
     }
 

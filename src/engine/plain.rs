@@ -77,9 +77,11 @@ impl<'e> Batch<'e> {
         let mut words = guard.protocol();
         let step = if slot.segment.proto == proto::TCP {
             let tcp = slot.segment.tcp(packet.bytes())?;
-            let mut options = self.track();
-            options.liberal |= flags.has_any(LIBERAL);
-            track::advance_tcp(&mut words, &tcp, direction, &options)
+            track::advance_tcp(&mut words, &tcp, direction, || {
+                let mut options = self.track();
+                options.liberal |= flags.has_any(LIBERAL);
+                options
+            })
         } else {
             track::advance_other(&mut words, direction)
         };

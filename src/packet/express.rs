@@ -268,14 +268,13 @@ pub struct Start<'p> {
 #[must_use]
 #[inline(always)]
 pub fn start<'p>(bytes: &'p [u8], hints: &Hints) -> Option<Start<'p>> {
-    let l3 = match hints.l3 {
-        Some(l3) => l3,
-        None => ether::untagged_ip_offset(bytes)?,
+    // Headers beyond the offsets of the facts cannot be named; what is not known is as far away.
+    const FARTHEST: u16 = u16::MAX - ipv6::HEADER as u16;
+    let l3 = match hints.l3.unwrap_or(u16::MAX) {
+        l3 @ ..=FARTHEST => l3,
+        _ if hints.l3.is_none() => ether::untagged_ip_offset(bytes)?,
+        _ => return None,
     };
-    // Headers beyond the offsets of the facts cannot be named.
-    if l3 > u16::MAX - ipv6::HEADER as u16 {
-        return None;
-    }
     let packet = bytes.get(usize::from(l3)..)?;
     let header = packet.first_chunk::<{ ipv4::SHORTEST }>()?;
     let (family, protocol) = match header[0] {
@@ -301,6 +300,9 @@ pub fn plain_v4<const PROTO: u8>(
 ) -> Option<Plain<u64>> {
     let header = start.packet.first_chunk::<{ ipv4::SHORTEST }>()?;
     let total = usize::from(be16(header, ipv4::TOTAL_LENGTH));
+    if total < ipv4::SHORTEST + shortest(PROTO) {
+        return None;
+    }
     let segment = start.packet.get(ipv4::SHORTEST..total)?;
     if be16(header, FLAGS_AND_OFFSET) & FRAGMENTED != 0 {
         return None;
@@ -335,6 +337,14 @@ pub fn plain_v6<const PROTO: u8>(
     Plain::of::<PROTO>(addresses, segment, offsets, hints, options)
 }
 
+/// The length of the shortest header of a protocol.
+const fn shortest(protocol: u8) -> usize {
+    match protocol {
+        proto::TCP => tcp::SHORTEST,
+        _ => udp::HEADER,
+    }
+}
+
 /// Ports, and the length of the transport header.
 #[inline(always)]
 fn transport<const PROTO: u8>(segment: &[u8], options: &Options) -> Option<(u32, u8)> {
@@ -358,7 +368,8 @@ fn transport<const PROTO: u8>(segment: &[u8], options: &Options) -> Option<(u32,
         }
         (udp::HEADER, be32(udp, 0))
     };
-    if ports >> 16 == 0 || ports & 0xffff == 0 {
+    // One of them is zero: of which nothing can be taken without borrowing its highest bit.
+    if ports.wrapping_sub(0x0001_0001) & !ports & 0x8000_8000 != 0 {
         return None;
     }
     Some((ports, header as u8))

@@ -282,10 +282,10 @@ impl Table {
         key: &Key,
         side: Side,
     ) -> Option<Direction> {
-        if slot & !NUMBER != 0
-            || hot.tail.load(Relaxed) != key.tail
+        // What the slot says of translations is not asked: the record knows what it is now.
+        if hot.tail.load(Relaxed) != key.tail
             || hot.address.load(Relaxed) != key.address[0]
-            || key.family() == Family::V6 && !self.has_addresses::<false>(slot, key)
+            || key.family() == Family::V6 && !self.has_addresses::<false>(slot & NUMBER, key)
         {
             return None;
         }

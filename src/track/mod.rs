@@ -220,7 +220,7 @@ pub fn advance(
 ) -> Step {
     match (options.machine, &facts.transport) {
         (Machine::Ovs, Transport::Tcp(tcp)) => {
-            tcp::advance(&mut state.words, tcp, direction, options)
+            tcp::advance(&mut state.words, tcp, direction, || *options)
         }
         (_, Transport::Error(_)) => Step::quiet(Outcome::Valid),
         (Machine::Ovs, Transport::Query(_)) => icmp::advance(&mut state.words[0], direction),
@@ -268,13 +268,14 @@ pub const fn open_other() -> Opened {
     Opened::new([0; 3], Class::OtherFirst)
 }
 
-/// [`advance`] for TCP in the Open vSwitch machine.
+/// [`advance`] for TCP in the Open vSwitch machine. `options` is asked if the rules depend on them, which is
+/// seldom.
 #[inline(always)]
 pub fn advance_tcp(
     words: &mut [u64; 3],
     tcp: &Tcp,
     direction: Direction,
-    options: &Options,
+    options: impl FnOnce() -> Options,
 ) -> Step {
     tcp::advance(words, tcp, direction, options)
 }

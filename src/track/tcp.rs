@@ -197,7 +197,7 @@ pub(super) fn advance(
     words: &mut [u64; 3],
     tcp: &Tcp,
     direction: Direction,
-    options: &Options,
+    options: impl FnOnce() -> Options,
 ) -> Step {
     if let Some((after, class)) = acknowledging(*words, tcp, direction) {
         *words = after;
@@ -205,7 +205,7 @@ pub(super) fn advance(
     }
     // On a copy, so that those of the other way stay in registers.
     let mut by_rules = *words;
-    let step = advance_by_rules(&mut by_rules, tcp, direction, options);
+    let step = advance_by_rules(&mut by_rules, tcp, direction, &options());
     *words = by_rules;
     step
 }

@@ -32,7 +32,7 @@ const fn product(a: u64, b: u64) -> u128 {
 
 /// The hash of `key` under `secret`.
 #[must_use]
-#[inline]
+#[inline(always)]
 pub fn hash(secret: &Secret, key: &Key) -> u64 {
     let k = &secret.words;
     let mut sum = product(

@@ -263,7 +263,7 @@ proptest! {
             now: Time::from_millis(0),
         };
         let (mut straight, mut by_rules) = (words, words);
-        let one = tcp::advance(&mut straight, &segment, direction(reply), &options);
+        let one = tcp::advance(&mut straight, &segment, direction(reply), || options);
         let other = tcp::advance_by_rules(&mut by_rules, &segment, direction(reply), &options);
         prop_assert_eq!(one, other);
         prop_assert_eq!(straight, by_rules);
