@@ -23,7 +23,7 @@ CONNECTIONS = 1024
 
 # Source files and functions that are there for offload, fast paths and merged flows only. With no
 # provider registered and none of them asked for, an established packet should not come by.
-OFFLOAD = re.compile(r"src/(offload|merge)/|src/engine/(offload|flow|flow_lookup|fastpath|merging|resume)\.rs"
+OFFLOAD = re.compile(r"src/(offload|merge)/|src/engine/(offload|flow|flow_key|flow_lookup|fastpath|merging|resume)\.rs"
                      r"|src/ffi/(offload|provider|flow|flow_table|merge)\.rs"
                      r"|\b(offload|merge)::")
 
