@@ -18,6 +18,9 @@ use crate::table::{Flags, Guard, InsertError, New, Probe};
 use crate::track::{self, Outcome};
 use crate::tuple::Direction;
 
+/// What marks the connections whose steps somebody else is told of.
+const PARTICULAR: Flags = WATCHED.and(Flags::MERGED);
+
 impl<'e> Batch<'e> {
     /// Deals with a plain packet that did not go straight. `None`: nothing was changed.
     #[inline(always)]
@@ -32,8 +35,17 @@ impl<'e> Batch<'e> {
         let before = self.straight.carried(&packet.pass())?;
         let table = &self.engine.table;
         let (key, side) = (&slot.key, slot.side);
-        // In two steps, so that what the probe saw stays in registers.
-        let found = table.find_probed(slot.probe, key, side, &self.at);
+        // In steps, so that what the probe saw stays in registers; first for those that nobody watches.
+        let found = table
+            .find_with::<true>(
+                slot.probe,
+                key,
+                side,
+                &self.at,
+                Flags::default(),
+                PARTICULAR,
+            )
+            .or_else(|| table.find_probed(slot.probe, key, side, &self.at));
         match found.or_else(|| table.find(Probe::NONE, slot.hash, key, side, &self.at)) {
             Some((guard, direction)) => self.step(packet, slot, guard, direction, before),
             None if self.action.commit => self.begin(packet, slot, before),
@@ -71,7 +83,7 @@ impl<'e> Batch<'e> {
         before: u8,
     ) -> Option<()> {
         let flags = guard.flags();
-        if flags.has_any(WATCHED.and(Flags::MERGED)) {
+        if flags.has_any(PARTICULAR) {
             return None;
         }
         let mut words = guard.protocol();
