@@ -75,10 +75,7 @@ impl<'e> Removals<'e> {
     /// Removes entirely what was begun, and tells everybody else.
     pub(super) fn finish(&mut self) {
         let engine = self.engine;
-        for names in self.leaving.names() {
-            engine.retranslate(&names, self.now);
-        }
-        self.leaving.finish();
+        engine.finish_removal(&mut self.leaving, self.now);
         for run in self.runs.drain(..) {
             engine.limits.release_many(run.zone, run.epoch, run.count);
         }
@@ -102,13 +99,12 @@ impl Engine {
     ) {
         self.announce_ending(&guard, why, dispatch, now);
         let (id, flags) = (guard.id(), guard.flags());
-        let (original, reply) = (guard.original(), guard.reply());
-        let epoch = guard.epoch();
-        self.table.remove(guard);
-        self.limits.release(original.zone, epoch);
+        let (zone, epoch) = (guard.zone(), guard.epoch());
+        let mut leaving = Removal::new(&self.table);
+        leaving.begin(guard);
+        self.finish_removal(&mut leaving, now);
+        self.limits.release(zone, epoch);
         self.forget(id, flags);
-        let occupied = Occupied::new(&self.table, original.zone, now);
-        self.translations.went(&original, &reply, &occupied);
         self.statistics.count(Counter::Removed, 1);
     }
 
@@ -140,8 +136,18 @@ impl Engine {
         }
     }
 
-    /// Tells the choice of translations that these tuples are free again.
+    /// Removes entirely what was begun, and tells the choice of translations that its tuples are free.
     #[inline]
+    fn finish_removal(&self, leaving: &mut Removal<'_>, now: Time) {
+        if self.translations.listens() {
+            leaving
+                .names()
+                .for_each(|names| self.retranslate(&names, now));
+        }
+        leaving.finish();
+    }
+
+    #[cold]
     fn retranslate(&self, names: &Names<'_>, now: Time) {
         let (original, reply) = (names.original(), names.reply());
         let occupied = Occupied::new(&self.table, original.zone, now);

@@ -86,6 +86,12 @@ impl Translations {
         self.allocator.came(original, reply, occupied);
     }
 
+    /// Whether anybody wants to know of connections that went before this call.
+    #[inline]
+    pub(super) fn listens(&self) -> bool {
+        self.allocator.listens()
+    }
+
     /// A connection with these tuples went.
     #[inline]
     pub(super) fn went(&self, original: &Tuple, reply: &Tuple, occupied: &Occupied<'_>) {

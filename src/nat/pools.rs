@@ -118,11 +118,19 @@ impl Pools {
         }
     }
 
+    /// Whether anybody has to be told of tuples that the table did not hold any longer before this call.
+    #[inline]
+    pub(crate) fn listen(&self) -> bool {
+        fence(Ordering::SeqCst); // pairs with the fence in `with`
+        !self.is_empty()
+    }
+
     /// These tuples are not taken any longer.
     #[inline]
     pub(crate) fn went(&self, tuples: [&Tuple; 2], table: &impl Occupancy) {
-        fence(Ordering::SeqCst); // pairs with the fence in `with`
-        self.came(tuples, table);
+        if self.listen() {
+            self.tell(tuples, table);
+        }
     }
 
     /// The table may say something else about these tuples than before.

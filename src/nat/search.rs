@@ -153,6 +153,14 @@ impl Allocator {
         self.pools.came([original, reply], table);
     }
 
+    /// Whether connections that were removed before this call have to be told with [`Allocator::went`]: asked
+    /// once for many of them. One load and a fence.
+    #[must_use]
+    #[inline]
+    pub fn listens(&self) -> bool {
+        self.pools.listen()
+    }
+
     /// As [`Allocator::came`], after a connection was removed. One load and a fence while no range is
     /// dense.
     #[inline]

@@ -22,7 +22,7 @@
 //! holders: who finds the pot empty collects from those, and in a table that is full nobody is one, so
 //! a flood of connections that are refused reads two lines and writes none.
 
-use super::due::Due;
+use super::due::{BLOCK, Due};
 use super::entry::{Cold, Eight, Hot, Line};
 use super::memory::Plane;
 use super::summary::Summaries;
@@ -79,13 +79,27 @@ impl<T> Zeroth<T> {
         self.0.store(zeroth, Ordering::Relaxed);
     }
 
+    #[inline(always)]
+    fn place(&self, number: u32) -> *const T {
+        let zeroth = self.0.load(Ordering::Relaxed);
+        zeroth.wrapping_add(number as usize)
+    }
+
     /// The line of a record of this chunk.
     #[inline(always)]
     fn line(&self, number: u32) -> &T {
-        let zeroth = self.0.load(Ordering::Relaxed);
-        let place = zeroth.wrapping_add(number as usize);
+        let place = self.place(number);
         // SAFETY: as in `line`: `zeroth` is the plane of the number's chunk, less the records of all chunks
         // before it, so `place` is inside the plane.
+        unsafe { &*place }
+    }
+
+    /// The lines of the records of a block of this chunk.
+    #[inline]
+    fn block(&self, first: u32) -> &[T; BLOCK] {
+        assert!((first as usize).is_multiple_of(BLOCK));
+        let place = self.place(first).cast();
+        // SAFETY: as above; and a plane has whole blocks.
         unsafe { &*place }
     }
 }
@@ -275,6 +289,12 @@ impl Arena {
     #[inline]
     pub(super) fn hot(&self, number: u32) -> &Hot {
         self.chunk(number).hot.line(number)
+    }
+
+    /// The hot lines of a block, which begins with this record.
+    #[inline]
+    pub(super) fn hot_block(&self, first: u32) -> &[Hot; BLOCK] {
+        self.chunk(first).hot.block(first)
     }
 
     #[inline]

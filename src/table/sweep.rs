@@ -188,22 +188,19 @@ impl Table {
         judge: &mut impl Judge<'t>,
     ) {
         let first = ((chunk << PLACE_BITS) + block * BLOCK) as u32;
-        let mut earliest = None;
-        let mut keep = |expiry: Time| {
-            earliest = Some(earliest.map_or(expiry, |known: Time| known.min(expiry)));
-        };
+        // None yet.
+        let mut earliest = u64::MAX;
         swept.looked_at += BLOCK as u32;
-        for number in first..first + BLOCK as u32 {
-            let hot = self.arena.hot(number);
+        for (number, hot) in (first..).zip(self.arena.hot_block(first)) {
             // Acquire: pairs with the Release that published the record.
             if hot.word.load(Acquire) & LIVE == 0 {
                 continue;
             }
-            let expiry = Time::from_millis(hot.expiry.load(Relaxed) & MILLIS);
+            let expiry = hot.expiry.load(Relaxed) & MILLIS;
             let zone = (hot.tail.load(Relaxed) >> 32) as u16;
             let epoch = self.zones.epoch(zone);
-            if expiry > at.now && hot.epoch.load(Relaxed) == epoch {
-                keep(expiry);
+            if expiry > at.now.as_millis() && hot.epoch.load(Relaxed) == epoch {
+                earliest = earliest.min(expiry);
                 continue;
             }
             let Some((guard, ())) = self.lock(number, |_| Some(())) else {
@@ -215,7 +212,7 @@ impl Table {
                 epoch: self.zones.epoch(guard.zone()),
             };
             if !guard.is_due(&now) {
-                keep(guard.expires());
+                earliest = earliest.min(guard.expires().as_millis());
                 continue;
             }
             let over = if guard.epoch() == now.epoch {
@@ -231,13 +228,14 @@ impl Table {
                 Sweep::Removed => swept.removed += 1,
                 Sweep::Keep(mut guard, until) => {
                     guard.set_expiry(until);
-                    keep(until);
+                    earliest = earliest.min(until.as_millis());
                 }
             }
         }
         judge.settle();
-        if let Some(expiry) = earliest {
-            self.arena.due(chunk).lower_block(block, expiry);
+        if earliest != u64::MAX {
+            let due = self.arena.due(chunk);
+            due.lower_block(block, Time::from_millis(earliest));
         }
     }
 
