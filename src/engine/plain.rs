@@ -53,11 +53,12 @@ impl<'e> Batch<'e> {
         }
     }
 
-    /// Deals with a plain packet that is nobody's at first sight, and is not looked up again. `None`:
+    /// Deals with a plain packet of an open way that is nobody's at first sight, and is not looked up again. `None`:
     /// nothing was changed.
     #[inline(never)]
     pub(super) fn go_past<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>) -> Option<()> {
-        if !self.straight.is_open() || packet.is_traced() || !self.action.commit {
+        debug_assert!(self.straight.is_open());
+        if packet.is_traced() || !self.action.commit {
             return None;
         }
         let before = self.straight.carried(&packet.pass())?;
@@ -238,10 +239,11 @@ impl<'e> Batch<'e> {
         guard
     }
 
-    /// Deals with nobody's packet, which is not to be stored. `None`: nothing was changed.
+    /// Deals with nobody's packet, which is not to be stored, of an open way. `None`: nothing was changed.
     #[inline(never)]
     pub(super) fn pass_by<P: Descriptor>(&mut self, packet: &mut P, slot: &Slot<'e>) -> Option<()> {
-        if !self.straight.is_open() || packet.is_traced() || !self.engine.expectations.is_empty() {
+        debug_assert!(self.straight.is_open());
+        if packet.is_traced() || !self.engine.expectations.is_empty() {
             return None;
         }
         self.straight.carried(&packet.pass())?;
@@ -257,7 +259,7 @@ impl<'e> Batch<'e> {
         packet.set_metadata(&Metadata {
             state: state::NEW | state::TRK,
             reason: Reason::NotCommitted,
-            zone: self.action.zone,
+            zone: self.straight.zone(),
             ..Metadata::default()
         });
         Some(())
