@@ -114,7 +114,7 @@ clean:
 
 # --- comparisons -----------------------------------------------------------------------------------
 
-include benches/compare/Makefile benches/instructions/Makefile c-tests/oracle/Makefile
+include benches/compare/Makefile benches/instructions/Makefile benches/turns/Makefile c-tests/oracle/Makefile
 
 # --- switches ---------------------------------------------------------------------------------------
 
