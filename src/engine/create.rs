@@ -313,7 +313,7 @@ impl<'e> Batch<'e> {
     /// Tries to make room in a full table: first what is flushed already, then, in the profiles that
     /// do so, the oldest of some connections that never saw a reply.
     #[cold]
-    fn make_room(&mut self) -> bool {
+    pub(super) fn make_room(&mut self) -> bool {
         if self.engine.table.zones().flush_pending() {
             // What is held by a provider is left to the sweep: nobody is asked on the way of a packet.
             let mut left = Vec::new();

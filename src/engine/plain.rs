@@ -159,7 +159,7 @@ impl<'e> Batch<'e> {
 
     /// Stores a connection of which nobody but the table has to know. `None`: nothing was changed, and
     /// whatever stands against it is told by the whole way. Nothing was changed either when the table
-    /// does not take it.
+    /// does not take it, unless it is full: one that drops early has room for one more then.
     #[inline(never)]
     fn open<P: Descriptor>(
         &mut self,
@@ -174,7 +174,7 @@ impl<'e> Batch<'e> {
             || self.dispatch.is_active()
             || !engine.expectations.is_empty()
             || engine.translations.is_watching()
-            || table.is_full()
+            || table.is_full() && !self.switches.early_drop()
         {
             return None;
         }
@@ -201,6 +201,10 @@ impl<'e> Batch<'e> {
         };
         let free = || i64::from(table.limit()) - i64::from(table.len());
         self.lot.admit(free).ok()?;
+        if table.is_full() && !self.make_room() {
+            self.lot.give_back();
+            return None;
+        }
         let (at, ample) = (&self.at, self.lot.is_ample());
         let inserted = self
             .inserts

@@ -292,11 +292,12 @@ impl Table {
                 *number = block_end;
                 continue;
             }
+            let lines = self.arena.hot_block(block_end - BLOCK as u32);
             while *number < block_end && goes_on(looked_at, steps, best.is_some()) {
                 let candidate = *number;
                 *number += 1;
                 steps += 1;
-                let hot = self.arena.hot(candidate);
+                let hot = &lines[candidate as usize % BLOCK];
                 line::prefetch(std::ptr::from_ref(hot).wrapping_add(AHEAD));
                 let word = hot.word.load(Acquire);
                 if word & LIVE == 0 || before == Some(candidate) {
