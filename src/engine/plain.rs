@@ -201,7 +201,9 @@ impl<'e> Batch<'e> {
         };
         let free = || i64::from(table.limit()) - i64::from(table.len());
         self.lot.admit(free).ok()?;
-        if table.is_full() && !self.make_room() {
+        // Nobody goes for a packet whose connection the one before it has just begun.
+        let missed = || table.is_missed(slot.place, slot.probe, slot.hash);
+        if table.is_full() && !(missed() && self.make_room()) {
             self.lot.give_back();
             return None;
         }

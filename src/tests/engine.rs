@@ -1,8 +1,9 @@
 //! The engine as its users see it: packets in, verdicts out.
 
 use crate::engine::action::{Action, Masked};
-use crate::engine::config::Config;
+use crate::engine::config::{Config, Switches};
 use crate::engine::descriptor::{ConnectionId, Frame, state};
+use crate::engine::statistics::Counter;
 use crate::engine::{Budget, Cursor, Engine, Flush};
 use crate::packet::tcp_flags::{ACK, SYN};
 use crate::reason::Reason;
@@ -220,6 +221,30 @@ fn a_full_table_leaves_new_packets_unstored_and_says_so() {
     engine.set_max_connections(11).expect("in range");
     let frame = one(&engine, udp(Ip::v4(1), 11, Ip::v4(2), 53, b"?"), &COMMIT, 0);
     assert_eq!(frame.metadata.reason, Reason::None);
+}
+
+#[test]
+fn in_a_full_table_one_connection_goes_for_a_new_one_however_many_packets_of_it_come_together() {
+    let engine = engine();
+    engine
+        .set_switches(Switches {
+            early_drop: true,
+            ..engine.switches()
+        })
+        .expect("valid");
+    engine.set_max_connections(10).expect("in range");
+    let packet = |port| udp(Ip::v4(1), port, Ip::v4(2), 53, b"?");
+    for port in 1..=10 {
+        one(&engine, packet(port), &COMMIT, 0);
+    }
+    let mut frames = [11, 11, 12, 11, 12, 12].map(|port| Frame::ip(packet(port)));
+    engine.execute(&mut frames, &COMMIT, at(1));
+    for frame in &frames {
+        assert_eq!(frame.metadata.state, state::TRK | state::NEW);
+        assert_eq!(frame.metadata.reason, Reason::None);
+    }
+    assert_eq!(engine.counter(Counter::EarlyDrop), 2);
+    assert_eq!(engine.connections(), 10);
 }
 
 #[test]
